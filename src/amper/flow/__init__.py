@@ -1,0 +1,1 @@
+"""Bytes and stop requests over time."""

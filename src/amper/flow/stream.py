@@ -1,0 +1,199 @@
+"""A bounded stream of bytes that can be read while it is written, by any number of followers.
+
+1. A write never blocks and never waits for a reader; a slow reader loses the oldest bytes, and is
+   told how many.
+2. Writers and followers may be on different threads and loops: a follower is woken on its own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator
+from typing import Final
+
+from amper.flow.ring import Ring
+from amper.values import Chunk, StreamStats
+
+DEFAULT_MAX_SIZE: Final = 10 * 1024 * 1024
+"""Keeps the end of almost every build's output whole."""
+
+CHUNK_SIZE: Final = 256 * 1024
+"""What one step of an iteration gives at most, however far behind the follower is."""
+
+
+class BoundedStream:
+    """Keeps the last `max_size` bytes that were written."""
+
+    __slots__ = ("_is_closed", "_ring", "_waiters")
+
+    def __init__(self, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        """Make an empty stream. Nothing is allocated before the first byte.
+
+        Raises ValueError for a `max_size` below 1.
+        """
+        self._ring = Ring(max_size)
+        self._is_closed = False
+        self._waiters: set[asyncio.Future[None]] | None = None
+
+    @classmethod
+    def of(cls, data: bytes, dropped: int = 0, max_size: int = DEFAULT_MAX_SIZE) -> BoundedStream:
+        """Return a closed stream that holds `data`, after `dropped` bytes; nothing is copied."""
+        stream = cls(max_size)
+        stream._ring = Ring.of(data, dropped, max_size)
+        stream._is_closed = True
+        return stream
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`. Ignored when the stream is closed; never blocks. Any thread may call it."""
+        if self._is_closed:
+            return
+        self._ring.write(data)
+        if self._waiters:
+            self._wake()
+
+    def room(self, wanted: int) -> list[memoryview]:
+        """Return memory for the kernel to write to, at most `wanted` bytes; then `commit`.
+
+        The views must be gone before the next call. One thread may do this, and then only that one
+        may write.
+        """
+        return self._ring.room(wanted)
+
+    def commit(self, count: int) -> None:
+        """Count the first `count` bytes of the room as written."""
+        self._ring.commit(count)
+        if self._waiters:
+            self._wake()
+
+    def read(self) -> bytes:
+        """Return a copy of what is kept."""
+        return self._ring.read()[1]
+
+    def read_from(self, offset: int, limit: int | None = None) -> Chunk:
+        """Return what is kept from byte `offset` on, at most `limit` bytes.
+
+        An offset beyond the end reads nothing. Raises ValueError for a negative number.
+        """
+        if offset < 0 or (limit is not None and limit < 0):
+            raise ValueError("offset and limit must not be negative")
+        # Before the bytes: what is written after this look must not be taken for the end.
+        is_closed, total = self._is_closed, self._ring.total
+        offset = min(offset, total)
+        # A stream that has evicted more meanwhile begins later, and the limit counts from there.
+        first = max(offset, self._ring.start)
+        start, data = self._ring.read(first, total if limit is None else min(first + limit, total))
+        end = start + len(data)
+        return Chunk(data, end, start - offset, is_closed and end == total)
+
+    def stats(self) -> StreamStats:
+        """Return how full the stream is."""
+        ring = self._ring
+        total, start = ring.total, ring.start
+        return StreamStats(total - start, ring.max_size, total, start, self._is_closed)
+
+    @property
+    def total_written(self) -> int:
+        """How many bytes were ever written."""
+        return self._ring.total
+
+    def close(self) -> None:
+        """End the stream: followers get what is kept, and then their end. Idempotent."""
+        self._is_closed = True
+        if self._waiters:
+            self._wake()
+
+    def freeze(self) -> bytes:
+        """Close the stream and return what is kept: its own memory, and not a copy."""
+        self._is_closed = True
+        data = self._ring.freeze()
+        if self._waiters:
+            self._wake()
+        return data
+
+    def evict(self) -> int:
+        """Drop what a frozen stream keeps; return how many bytes that was."""
+        return self._ring.evict()
+
+    async def changed_since(self, total_written: int) -> StreamStats:
+        """Wait until more than `total_written` bytes were written, or the stream is closed."""
+        while self._ring.total <= total_written and not self._is_closed:
+            waiter = asyncio.get_running_loop().create_future()
+            if self._waiters is None:
+                self._waiters = set()
+            self._waiters.add(waiter)
+            try:
+                # Another thread may have written after the look and before it could see us.
+                if self._ring.total <= total_written and not self._is_closed:
+                    await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.stats()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over what is kept and what comes, in pieces, until the stream is closed.
+
+        A follower that is overtaken goes on with the oldest byte that is kept.
+        """
+        offset = 0
+        while True:
+            chunk = self.read_from(offset, CHUNK_SIZE)
+            offset = chunk.next
+            if chunk.data:
+                yield chunk.data
+            elif chunk.closed:
+                return
+            else:
+                await self.changed_since(offset)
+
+    async def lines(self) -> AsyncIterator[str]:
+        r"""Iterate over the lines, without their newlines, from what is kept on.
+
+        Only `\n` ends a line. Undecodable bytes are replaced. A line that is longer than the stream
+        keeps comes in pieces.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        parts: list[str] = []
+        length = 0
+        async for data in self:
+            *lines, rest = decoder.decode(data).split("\n")
+            for line in lines:
+                yield "".join((*parts, line))
+                parts, length = [], 0
+            parts.append(rest)
+            length += len(rest)
+            if length > self._ring.max_size:
+                yield "".join(parts)
+                parts, length = [], 0
+        parts.append(decoder.decode(b"", final=True))
+        if last := "".join(parts):
+            yield last
+
+    def _wake(self) -> None:
+        # A copy in one step of the interpreter: another thread may add to the set.
+        for waiter in tuple(self._waiters or ()):
+            wake(waiter)
+
+
+def wake(waiter: asyncio.Future[None]) -> None:
+    """Let a waiter go on, on its own loop, from whatever thread. A closed loop has none to wake."""
+    loop = waiter.get_loop()
+    if _is_running_here(loop):
+        _resolve(waiter)
+    elif not loop.is_closed():
+        try:
+            loop.call_soon_threadsafe(_resolve, waiter)
+        except RuntimeError:
+            return  # It was closed in this very moment.
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,1 @@
+"""Ways to reach a manager: they translate, and decide nothing."""

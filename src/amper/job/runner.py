@@ -1,0 +1,91 @@
+"""What runs a job: the half of it that exists only while it is not over.
+
+A runner starts one piece of work and reports to the table what became of it. The manager has three
+(a coroutine, a command, something that runs elsewhere); an engine is one more, from outside.
+
+1. A runner reports `ended` exactly once after it was started, and nothing after that.
+2. Every method returns at once. What takes time shows in the reports.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+from amper.flow.cancel import CancellationToken
+from amper.flow.stream import BoundedStream
+from amper.values import EndedBy, ExecResult, Usage
+
+
+class Streams(NamedTuple):
+    """The two outputs of a job."""
+
+    stdout: BoundedStream
+    stderr: BoundedStream
+
+    @classmethod
+    def empty(cls) -> Streams:
+        """Return two new streams of the usual size."""
+        return cls(BoundedStream(), BoundedStream())
+
+
+class Ended(NamedTuple):
+    """The report that a job is over. `is_lost` says that nobody can tell how."""
+
+    result: ExecResult
+    signal: int | None = None
+    usage: Usage | None = None
+    is_lost: bool = False
+
+
+class Waiter(Protocol):
+    """Somebody who waits for a job; a future of an event loop is one."""
+
+    def done(self) -> bool:
+        """Return whether it waits no more."""
+        ...
+
+    def set_result(self, job: object, /) -> None:
+        """Let it go on: the job has ended, stopped, or left the table."""
+        ...
+
+
+class Runner(ABC):
+    """One job's execution, with who waits for it and who asked it to end."""
+
+    __slots__ = ("ended_by", "is_over", "persists_output", "streams", "token", "waiters")
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.persists_output = False
+        self.ended_by: EndedBy | None = None
+        self.streams: Streams | None = None
+        self.token: CancellationToken | None = None
+        self.waiters: set[Waiter] | None = None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin. Called once, when the job may run."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Give up what was never started."""
+
+    def ask_to_end(self) -> None:
+        """Ask the work to end in its own way; its process groups are asked by the manager."""
+
+    def insist(self) -> None:
+        """Ask once more, after the grace period."""
+
+    def give_up(self) -> None:
+        """Report the end of work that does not react to being asked."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something beside process groups has to end before the job is dead."""
+        return not self.is_over
+
+    def claim(self, ended_by: EndedBy) -> None:
+        """Put on record who ends the job. The first who asked is the one."""
+        if self.ended_by is None:
+            self.ended_by = ended_by

@@ -1,0 +1,312 @@
+"""The job table: all that happens to jobs, as plain calls. It opens nothing and awaits nothing.
+
+Events go in here and nowhere else; what comes out is the record, the log, and waiters that go on.
+One thread writes. Any thread may read (`get`, `ids`, `jobs`, `info`): each of those is one step for
+the interpreter, and a record turns final only when everything else in it is in place.
+
+1. A status changes only through `lifecycle.next_status`.
+2. `finished` grows strictly: sorting by it is the order of completion, also where the clock stands.
+3. Waiters go on after the record and the log are true, and hold the record itself: a job that is
+   removed under a waiter takes nothing away from it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from amper.errors import InternalError
+from amper.flow.stream import BoundedStream
+from amper.job.events import EventLog
+from amper.job.job import Facts, Job
+from amper.job.lifecycle import Happening, next_status
+from amper.job.retention import Retention
+from amper.job.runner import Ended, Runner, Streams, Waiter
+from amper.values import EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
+
+
+class JobTable:
+    """Jobs by id, their life cycles, and who waits for them."""
+
+    __slots__ = (
+        "_clock",
+        "_jobs",
+        "_last_finished",
+        "_last_id",
+        "_on_removed",
+        "_running",
+        "_stopped",
+        "events",
+        "retention",
+    )
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        finished_retention: int | None = 100,
+        on_removed: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        self._clock = clock
+        self._jobs: dict[JobId, Job] = {}
+        self._last_id = 0
+        self._last_finished = 0.0
+        self._running = 0
+        self._stopped: dict[JobId, None] = {}
+        self._on_removed = on_removed
+        self.events = EventLog()
+        self.retention = Retention(self._jobs, finished_retention)
+
+    # Reading: any thread.
+
+    @property
+    def running_count(self) -> int:
+        """How many jobs are running: not stopped, not queued, not over."""
+        return self._running
+
+    def get(self, id: JobId) -> Job | None:
+        """Return the record, or None."""
+        return self._jobs.get(id)
+
+    def ids(self) -> list[JobId]:
+        """Return the ids in ascending order."""
+        return list(self._jobs)
+
+    def jobs(self) -> list[Job]:
+        """Return the records, by id."""
+        return list(self._jobs.values())
+
+    def last_stopped(self) -> JobId | None:
+        """Return the job that was stopped last and still is."""
+        return next(reversed(self._stopped), None)
+
+    # What happens to jobs: one thread.
+
+    def add(self, command: str, happening: Happening, runner: Runner, facts: Facts | None) -> Job:
+        """Make a job, which starts, is queued, or begins its life stopped."""
+        self._last_id += 1
+        id = JobId(self._last_id)
+        status = next_status(None, happening)
+        job = Job(id, command, status, runner, time.time(), self._clock(), facts)
+        self._jobs[id] = job
+        if status is JobStatus.RUNNING:
+            self._running += 1
+            self.events.append("started", job)
+        elif status is JobStatus.QUEUED:
+            self.events.append("queued", job)
+        else:
+            self._stopped[id] = None
+            self.events.append("stopped", job)
+        return job
+
+    def started(self, job: Job) -> None:
+        """A queued job runs now."""
+        job.status = next_status(job.status, Happening.START)
+        job.own_facts().queued_for = self._clock() - job.created
+        if self._is_tracked(job):
+            self._running += 1
+            self.events.append("started", job)
+
+    def stopped(self, job: Job) -> None:
+        """A running job was stopped: nobody can wait for its end now."""
+        job.status = next_status(job.status, Happening.STOP)
+        if self._is_tracked(job):
+            self._running -= 1
+            self._stopped[job.id] = None
+            self.events.append("stopped", job)
+            self._wake(job)
+
+    def resumed(self, job: Job) -> None:
+        """A stopped job runs on."""
+        job.status = next_status(job.status, Happening.RESUME)
+        if self._is_tracked(job):
+            self._running += 1
+            del self._stopped[job.id]
+            self.events.append("resumed", job)
+
+    def ended(self, job: Job, report: Ended) -> None:
+        """A job is over. The report's streams are closed already."""
+        runner = job.runner
+        if runner is None or runner.is_over:
+            raise InternalError(f"job {job.id} ended twice: it is {job.status_string}")
+        ended_by = runner.ended_by
+        result, before = report.result, job.status
+        happening = _ending(report, ended_by)
+        if ended_by is not None:
+            result = replace(result, ended_by=ended_by)
+        now = self._clock()
+        if now <= self._last_finished:
+            now = math.nextafter(self._last_finished, math.inf)
+        self._last_finished = job.finished = now
+        job.result = result
+        if report.signal is not None or report.usage is not None:
+            facts = job.own_facts()
+            facts.signal = report.signal
+            facts.usage = report.usage
+        if runner.streams is not None and not _is_told(runner.streams, result):
+            job.own_facts().streams = runner.streams
+        # Whoever sees a final status sees everything else.
+        job.status = next_status(before, happening)
+        runner.is_over = True
+        if self._is_tracked(job):
+            self._leave(job, before)
+            self.retention.finished(job, _output_size(job))
+            self.events.append("ended", job, ended_by)
+        self._wake(job)
+        job.runner = None
+        if self._is_tracked(job):
+            self._enforce_retention()
+
+    def take(self, job: Job) -> None:
+        """Somebody got the result of a finished job: it may go when newer ones are taken."""
+        if job.is_taken or not self._is_tracked(job):
+            return
+        job.is_taken = True
+        self.retention.taken(job)
+        self._enforce_retention()
+
+    def remove(self, job: Job) -> None:
+        """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
+        del self._jobs[job.id]
+        if job.status.is_final:
+            self.retention.removed(job, _output_size(job))
+        else:
+            self._leave(job, job.status)
+        self.events.append("removed", job)
+        self._wake(job)
+        self._on_removed(job)
+
+    def wait(self, job: Job, waiter: Waiter) -> None:
+        """Let `waiter` go on when the job ends, stops or leaves the table."""
+        runner = job.runner
+        assert runner is not None
+        if runner.waiters is None:
+            runner.waiters = set()
+        runner.waiters.add(waiter)
+
+    def leave(self, job: Job, waiter: Waiter) -> None:
+        """Forget a waiter that waits no more."""
+        runner = job.runner
+        if runner is not None and runner.waiters is not None:
+            runner.waiters.discard(waiter)
+
+    def info(self, job: Job) -> JobInfo:
+        """Return a snapshot."""
+        status = job.status
+        facts, result, finished, runner = job.known, job.result, job.finished, job.runner
+        began = job.created + facts.queued_for
+        started_at = None if status is JobStatus.QUEUED else job.created_at + facts.queued_for
+        elapsed = 0.0
+        if started_at is not None:
+            elapsed = max(0.0, (self._clock() if finished is None else finished) - began)
+        if result is not None:
+            ended_by = result.ended_by
+        else:
+            ended_by = None if runner is None else runner.ended_by
+        return JobInfo(
+            id=job.id,
+            command=job.command,
+            name=facts.name,
+            tags=facts.tags,
+            cwd=facts.cwd,
+            status=status,
+            exit_code=None if result is None or status is JobStatus.LOST else result.code,
+            signal=facts.signal,
+            pid=facts.pid,
+            pgids=tuple(facts.pgids),
+            output_file=facts.output_file,
+            output_open=facts.late is not None and facts.late.open_pipes > 0,
+            output_late=0 if facts.late is None else facts.late.received,
+            containment=facts.containment,
+            created_at=utc(job.created_at),
+            started_at=None if started_at is None else utc(started_at),
+            finished_at=None if finished is None else utc(job.created_at + finished - job.created),
+            elapsed=elapsed,
+            usage=facts.usage,
+            ended_by=ended_by,
+        )
+
+    def _is_tracked(self, job: Job) -> bool:
+        return job.id in self._jobs
+
+    def _leave(self, job: Job, status: JobStatus) -> None:
+        """A job is no longer running or stopped."""
+        if status is JobStatus.RUNNING:
+            self._running -= 1
+        elif status is JobStatus.STOPPED:
+            del self._stopped[job.id]
+
+    def _wake(self, job: Job) -> None:
+        runner = job.runner
+        if runner is None or not runner.waiters:
+            return
+        waiters, runner.waiters = runner.waiters, None
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(job)
+
+    def _enforce_retention(self) -> None:
+        for job in self.retention.surplus():
+            self.remove(job)
+        for job in self.retention.surplus_output():
+            self.retention.output_dropped(_output_size(job))
+            _drop_output(job)
+
+
+def output_of(job: Job) -> Streams | None:
+    """Return a job's streams, if it has any or has ended with output. Any thread may ask."""
+    runner = job.runner
+    if runner is not None:
+        return runner.streams
+    facts, result = job.known, job.result
+    if facts.streams is not None or result is None:
+        return facts.streams
+    if facts.containment is None and not (result.out or result.err):
+        return None
+    return closed_streams(result)
+
+
+def closed_streams(result: ExecResult) -> Streams:
+    """Return streams that are closed and hold what `result` does; nothing is copied."""
+    return Streams(
+        BoundedStream.of(result.out, result.out_dropped),
+        BoundedStream.of(result.err, result.err_dropped),
+    )
+
+
+def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
+    if report.is_lost:
+        return Happening.BE_LOST
+    if report.result.code == 0:
+        return Happening.SUCCEED
+    return Happening.FAIL if ended_by is None else Happening.BE_KILLED
+
+
+def _is_told(streams: Streams, result: ExecResult) -> bool:
+    """Return whether the streams hold the result's own bytes, so that the result alone can stay."""
+    return streams.stdout.read() is result.out and streams.stderr.read() is result.err
+
+
+def _output_size(job: Job) -> int:
+    result, streams = job.result, job.known.streams
+    size = 0 if result is None else len(result.out) + len(result.err)
+    if streams is not None:
+        size += streams.stdout.stats().current_size + streams.stderr.stats().current_size
+    return size
+
+
+def _drop_output(job: Job) -> None:
+    """Let go of a finished job's output, and count what went."""
+    result, streams = job.result, job.known.streams
+    assert result is not None
+    job.result = replace(
+        result,
+        out=b"",
+        err=b"",
+        out_dropped=result.out_dropped + len(result.out),
+        err_dropped=result.err_dropped + len(result.err),
+    )
+    if streams is not None:
+        streams.stdout.evict()
+        streams.stderr.evict()

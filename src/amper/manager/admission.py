@@ -1,0 +1,45 @@
+"""How many jobs run at once, and who is next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from amper.job.job import Job
+from amper.values import JobId
+
+
+class Admission:
+    """A bound on running jobs with a queue before it. A bound of None lets everything run."""
+
+    __slots__ = ("_queue", "max_running", "running")
+
+    def __init__(self, max_running: int | None) -> None:
+        if max_running is not None and max_running < 1:
+            raise ValueError("max_running must be at least 1, or None for no bound")
+        self.max_running = max_running
+        self.running = 0
+        # An ordinary dict searches for its first entry among the deleted ones.
+        self._queue: OrderedDict[JobId, Job] = OrderedDict()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be too many."""
+        return self.max_running is not None and self.running >= self.max_running
+
+    def queue(self, job: Job) -> None:
+        """Let a job wait for its turn."""
+        self._queue[job.id] = job
+
+    def withdraw(self, job: Job) -> None:
+        """Forget a job that will not be started."""
+        self._queue.pop(job.id, None)
+
+    def queued(self) -> list[Job]:
+        """Return those who wait, in order."""
+        return list(self._queue.values())
+
+    def next(self) -> Job | None:
+        """Return the job that may start now, if there is one and a place for it."""
+        if not self._queue or self.is_full:
+            return None
+        return self._queue.popitem(last=False)[1]

@@ -1,0 +1,77 @@
+"""Jobs that run elsewhere and report through a channel, or through `finish`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from amper.flow.oneshot import Receiver
+from amper.job.runner import Ended, Streams
+from amper.manager.coroutines import CANCELLED, close_streams, failed, result_of
+from amper.manager.runner import LocalRunner, Reports
+from amper.values import EndedBy
+
+Channel = Receiver[Any] | asyncio.Future[Any]
+
+
+class ChannelRunner(LocalRunner):
+    """Waits for somebody else's report."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(
+        self, reports: Reports, channel: Channel | None, streams: Streams | None = None
+    ) -> None:
+        super().__init__(reports)
+        self._channel = channel
+        self.streams = streams
+
+    def start(self) -> None:
+        channel = self._channel
+        if isinstance(channel, Receiver):
+            channel.on_result(self._received)
+        elif channel is not None:
+            channel.add_done_callback(self._received)
+
+    def discard(self) -> None:
+        """It is never queued: what runs elsewhere runs already."""
+
+    @property
+    def has_work(self) -> bool:
+        # Without a token there is nobody to ask; the process groups are another matter.
+        return not self.is_over and self.token is not None
+
+    def finish(self, value: Any) -> None:
+        """End the job with a result, or with any other value as its data."""
+        self._report(Ended(result_of(self.streams, value)))
+
+    def close(self) -> None:
+        """End the job because its manager ends."""
+        self._report(Ended(close_streams(self.streams, CANCELLED)))
+
+    def _received(self, channel: Channel) -> None:
+        if self.is_over:
+            return
+        try:
+            value = channel.result()
+        except asyncio.CancelledError:
+            self.claim(EndedBy("cancel"))
+            self._report(Ended(close_streams(self.streams, CANCELLED)))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
+            self._report(Ended(failed(self.streams, error)))
+        else:
+            self.finish(value)
+
+    def _report(self, report: Ended) -> None:
+        if not self.is_over:
+            self.reports.job_ended(self, report)
+
+
+def check_channel(channel: object) -> Channel:
+    """Return the receiving end of a channel. Raises TypeError for anything else."""
+    if isinstance(channel, Receiver) or asyncio.isfuture(channel):
+        return channel
+    raise TypeError(
+        "a registered job reports through the receiver of oneshot() or through an asyncio.Future, "
+        f"not through {type(channel).__name__}"
+    )

@@ -1,0 +1,241 @@
+"""OS commands as jobs.
+
+1. A command's status turns terminal after its leader was reaped and its streams were closed, with
+   all that the leader wrote.
+2. A command that cannot start ends like one that failed, with the shell's code and the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from amper.job.runner import Ended, Streams
+from amper.manager.coroutines import close_streams
+from amper.manager.runner import LocalRunner, Reports
+from amper.process.command import Command, Input
+from amper.process.group import GroupWatch
+from amper.process.kernel import Kernel
+from amper.process.pump import InputPump
+from amper.process.reap import Exit
+from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program
+from amper.values import EndedBy, ExecResult, ExitStatus
+
+TIMED_OUT: Final = 124
+LOST: Final = 1
+"""The code of a result that nobody knows: it is no success."""
+
+Descendants = Literal["leave", "wait", "kill"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOptions:
+    """How a command is run, checked."""
+
+    program: Program
+    stdin: Input = DEVNULL
+    stderr: int = PIPE
+    timeout: float | None = None
+    descendants: Descendants = "leave"
+
+    def __post_init__(self) -> None:
+        command = self.program.command
+        if not isinstance(command, str):
+            if isinstance(command, bytes | bytearray):
+                raise TypeError(
+                    "a command is a str for the shell or a sequence of arguments, not bytes"
+                )
+            if not command:
+                raise ValueError("a command needs at least the name of a program")
+        if self.stderr not in (PIPE, STDOUT, DEVNULL):
+            raise ValueError("stderr must be PIPE, STDOUT or DEVNULL")
+        if isinstance(self.stdin, bool) or (isinstance(self.stdin, int) and self.stdin == STDOUT):
+            raise ValueError("stdin must be DEVNULL, PIPE, bytes or a file")
+        if self.timeout is not None and not self.timeout >= 0:
+            raise ValueError("timeout must not be negative")
+        if self.descendants not in ("leave", "wait", "kill"):
+            raise ValueError('descendants must be "leave", "wait" or "kill"')
+
+
+class CommandRunner(LocalRunner):
+    """Runs one OS command."""
+
+    __slots__ = (
+        "_deadline",
+        "_exit",
+        "_kernel",
+        "_options",
+        "_stdin_waiters",
+        "_timer",
+        "_watch",
+        "command",
+    )
+
+    def __init__(self, reports: Reports, kernel: Kernel, options: CommandOptions) -> None:
+        super().__init__(reports)
+        self.streams = Streams.empty()
+        self.command: Command | None = None
+        self._kernel = kernel
+        self._options = options
+        self._exit: Exit | None = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: GroupWatch | None = None
+        self._stdin_waiters: list[asyncio.Future[None]] = []
+
+    def start(self) -> None:
+        options, streams = self._options, self.streams
+        assert streams is not None
+        stderr = streams.stderr if options.stderr == PIPE else options.stderr
+        try:
+            self.command = Command(
+                self._kernel,
+                options.program,
+                stdin=options.stdin,
+                stdout=streams.stdout,
+                stderr=stderr,
+                on_exit=self._leader_ended,
+                on_stdin=self._wake_writers,
+            )
+        except CannotStart as error:
+            streams.stderr.write(f"amper: {error.reason}\n".encode("utf-8", "replace"))
+            self._report(Ended(close_streams(streams, ExecResult(error.code))))
+            return
+        self._wake_writers()
+        facts = self.job.own_facts()
+        facts.pid = self.command.pid
+        facts.pgids.append(self.command.pid)
+        if self.command.group is not None:
+            self.add_group(self.command.group)
+        if options.timeout is not None:
+            self._deadline = self._kernel.loop.time() + options.timeout
+            self.set_timer()
+
+    def discard(self) -> None:
+        """Nothing was opened yet."""
+
+    def set_timer(self) -> None:
+        """Watch the deadline on the loop that runs the command now."""
+        if self._deadline is not None and self._exit is None:
+            self._timer = self._kernel.loop.call_at(self._deadline, self._timed_out)
+
+    @property
+    def has_work(self) -> bool:
+        return self._exit is None and not self.is_over
+
+    @property
+    def has_remains(self) -> bool:
+        return super().has_remains or (self.command is not None and self.command.is_output_open)
+
+    def all_died(self) -> None:
+        if self._exit is not None and not self.is_over:
+            self._finish()
+
+    def let_go(self) -> None:
+        super().let_go()
+        if self._watch is not None:
+            self._watch.close()
+        if self.command is not None:
+            self.command.close()
+
+    def loop_closed(self) -> None:
+        self._stdin_waiters.clear()
+        self.set_timer()
+        super().loop_closed()
+
+    def be_cancelled(self) -> None:
+        self.reports.kill_soon(self)
+
+    async def write_stdin(self, data: bytes) -> bool:
+        """Hand `data` over and wait until all of it was taken; False if nobody will take it.
+
+        A caller that is cancelled leaves behind what it has handed over: that is still written.
+        """
+        while self._is_waiting_for_start or (self._stdin is not None and self._stdin.is_busy):
+            await self._stdin_change()
+        pump = self._stdin
+        if pump is None or not pump.is_open:
+            return False
+        pump.write(data)
+        while pump.is_busy:
+            await self._stdin_change()
+        return not pump.is_broken
+
+    async def close_stdin(self) -> bool:
+        """Send the end of the file once all is written; False if it was closed already."""
+        while self._is_waiting_for_start:
+            await self._stdin_change()
+        pump = self._stdin
+        if pump is None or not pump.is_open:
+            return False
+        pump.close_when_written()
+        return True
+
+    @property
+    def _is_waiting_for_start(self) -> bool:
+        return self.command is None and not self.is_over
+
+    @property
+    def _stdin(self) -> InputPump | None:
+        """The pipe to the command's standard input, if its embedder writes to it."""
+        if self.command is None or self._options.stdin != PIPE:
+            return None
+        return self.command.stdin
+
+    async def _stdin_change(self) -> None:
+        waiter = self._kernel.loop.create_future()
+        self._stdin_waiters.append(waiter)
+        await waiter
+
+    def _wake_writers(self) -> None:
+        waiters, self._stdin_waiters = self._stdin_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _timed_out(self) -> None:
+        self.claim(EndedBy("timeout", f"it ran longer than {self._options.timeout:g} s"))
+        self.reports.kill_soon(self)
+
+    def _leader_ended(self, exit: Exit) -> None:
+        command = self.command
+        assert command is not None
+        self._exit = exit
+        if self._timer is not None:
+            self._timer.cancel()
+        group = command.group
+        if self._options.descendants == "leave" or group is None or group.is_gone():
+            self._finish()
+        elif self._options.descendants == "wait":
+            self._watch = GroupWatch(group, self._kernel, self._finish)
+            self._watch.check()
+        else:
+            self.reports.kill_soon(self)
+        if self.cascade is not None:
+            self.cascade.work_ended()
+
+    def _finish(self) -> None:
+        """Nothing that counts as the job is left: close its output and report."""
+        command, streams, exit = self.command, self.streams, self._exit
+        assert command is not None
+        assert streams is not None
+        assert exit is not None
+        if self._watch is not None:
+            self._watch.close()
+        command.finish_output()
+        if command.late.open_pipes:
+            self.job.own_facts().late = command.late
+        status = exit.status
+        result = close_streams(streams, ExecResult(self._code(status)))
+        signal = None if status is None else status.signal
+        self._report(Ended(result, signal, exit.usage, is_lost=status is None))
+
+    def _code(self, status: ExitStatus | None) -> int:
+        if self.ended_by is not None and self.ended_by.cause == "timeout":
+            return TIMED_OUT
+        return LOST if status is None else status.code
+
+    def _report(self, report: Ended) -> None:
+        self.reports.job_ended(self, report)
+        self._wake_writers()

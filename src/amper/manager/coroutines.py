@@ -1,0 +1,248 @@
+"""Coroutines as jobs.
+
+1. A job's task runs `_drive`, which awaits the caller's coroutine and reports from its own last
+   step: no callback and no further turn of the loop lies between the end and the waiters.
+2. `_drive` is started before the task gets it, up to a first pause inside its `try`. A task that is
+   cancelled before its first step throws into a coroutine; one that never began could not report.
+3. The module's one set holds live tasks: the loop holds them weakly, and garbage collection must
+   never take a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import types
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any, Final
+
+from amper.flow.cancel import CancellationToken
+from amper.job.runner import Ended, Streams
+from amper.manager.runner import LocalRunner, Reports
+from amper.values import EndedBy, ExecResult, JobId
+
+CANCELLED: Final = ExecResult(130)
+SUCCEEDED: Final = ExecResult(0)
+
+_live_tasks: Final[set[asyncio.Task[None]]] = set()
+_current: Final[contextvars.ContextVar[CoroutineRunner]] = contextvars.ContextVar("amper_job")
+
+
+class CurrentJob:
+    """The job that the running coroutine belongs to, as it sees itself."""
+
+    __slots__ = ("_runner",)
+
+    def __init__(self, runner: CoroutineRunner) -> None:
+        self._runner = runner
+
+    @property
+    def id(self) -> JobId:
+        """The job's id."""
+        return self._runner.job.id
+
+    @property
+    def streams(self) -> Streams:
+        """The job's own live outputs; what is written here can be read while the job runs."""
+        return self._runner.own_streams()
+
+    @property
+    def token(self) -> CancellationToken:
+        """The token that `cancel` trips."""
+        return self._runner.own_token()
+
+
+def current_job() -> CurrentJob | None:
+    """Return the job that the calling code runs in; None outside of spawned coroutines."""
+    runner = _current.get(None)
+    return None if runner is None else CurrentJob(runner)
+
+
+class CoroutineRunner(LocalRunner):
+    """Runs a coroutine or an awaitable as a task of the event loop."""
+
+    __slots__ = ("_awaitable", "_context", "_is_asked", "_task", "loop")
+
+    def __init__(
+        self, reports: Reports, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]
+    ) -> None:
+        super().__init__(reports)
+        self._awaitable = awaitable
+        self.loop = loop
+        self._is_asked = False
+        self._task: asyncio.Task[None] | None = None
+        self._context: contextvars.Context | None = None
+
+    def hold(self) -> None:
+        """Keep the caller's context for a start that comes later."""
+        self._context = contextvars.copy_context()
+
+    def start(self) -> None:
+        if self._context is not None:
+            context, self._context = self._context, None
+            context.run(self.start)
+            return
+        driver = self._drive()
+        driver.send(None)
+        # The task copies the context in which it is made.
+        outside = _current.set(self)
+        try:
+            task = self.loop.create_task(driver, name=self.job.command)
+        finally:
+            _current.reset(outside)
+        # With an eager task factory it may be over already.
+        if not self.is_over:
+            self._task = task
+            _live_tasks.add(task)
+
+    def discard(self) -> None:
+        dispose(self._awaitable)
+
+    def ask_to_end(self) -> None:
+        # Asked twice, a coroutine would be interrupted in the clean-up that the first one began.
+        if not self._is_asked:
+            self.insist()
+
+    def insist(self) -> None:
+        self._is_asked = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def give_up(self) -> None:
+        if not self.is_over:
+            self.reports.job_ended(self, Ended(close_streams(self.streams, CANCELLED)))
+
+    def own_streams(self) -> Streams:
+        """Return the job's streams, made now if nobody asked before."""
+        return own_streams(self)
+
+    def loop_closed(self) -> None:
+        if self.is_over or not self.loop.is_closed():
+            return
+        if self._task is not None:
+            _live_tasks.discard(self._task)
+        self.claim(EndedBy("loop_closed"))
+        self.give_up()
+
+    def be_cancelled(self) -> None:
+        self.ask_to_end()
+
+    async def _drive(self) -> None:
+        try:
+            await _pause()
+            result = self._succeeded(await self._awaitable)
+        except asyncio.CancelledError:
+            # A coroutine that was cancelled before its first step would complain of its neglect.
+            dispose(self._awaitable)
+            if self.ended_by is None:
+                self.claim(EndedBy("loop_closed" if self._is_loop_ending() else "cancel"))
+            result = close_streams(self.streams, CANCELLED)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._report(failed(self.streams, error))
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
+            result = failed(self.streams, error)
+        self._report(result)
+
+    def _is_loop_ending(self) -> bool:
+        """Return whether the task is cancelled with all the others, as `asyncio.run` does at its end."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0 and self.reports.is_loop_ending()
+
+    def _report(self, result: ExecResult) -> None:
+        if self._task is not None:
+            _live_tasks.discard(self._task)
+            self._task = None
+        # It may have been given up long ago.
+        if not self.is_over:
+            self.reports.job_ended(self, Ended(result))
+
+    def _succeeded(self, value: Any) -> ExecResult:
+        if value is None and self.streams is None:
+            return SUCCEEDED
+        return result_of(self.streams, value)
+
+
+def own_streams(runner: LocalRunner) -> Streams:
+    """Return a runner's streams, made now if nobody asked before."""
+    if runner.streams is None:
+        runner.streams = Streams.empty()
+    return runner.streams
+
+
+def result_of(streams: Streams | None, value: Any) -> ExecResult:
+    """Make a result of what a coroutine or a channel gave, and close the streams with it.
+
+    A stream that got nothing live is filled from the result. A value that is no result becomes its
+    data, and what was written live its output.
+    """
+    if isinstance(value, ExecResult):
+        if streams is not None:
+            for stream, output in zip(streams, (value.out, value.err), strict=True):
+                if output and stream.stats().total_written == 0:
+                    stream.write(output)
+                stream.freeze()
+        return value
+    return close_streams(streams, ExecResult(0, data=value))
+
+
+def close_streams(streams: Streams | None, result: ExecResult) -> ExecResult:
+    """Close the streams and return `result` with what they hold as its output."""
+    if streams is None:
+        return result
+    out, err = streams.stdout.freeze(), streams.stderr.freeze()
+    return ExecResult(
+        result.code,
+        out,
+        err,
+        result.data,
+        streams.stdout.stats().bytes_evicted,
+        streams.stderr.stats().bytes_evicted,
+    )
+
+
+def failed(streams: Streams | None, error: BaseException) -> ExecResult:
+    """Return the result of work that raised `error`, which its standard error then tells."""
+    message = f"{_described(error)}\n"
+    if streams is None:
+        return ExecResult.failure(1, message)
+    streams.stderr.write(message.encode("utf-8", "replace"))
+    return close_streams(streams, ExecResult(1))
+
+
+def check_awaitable(future: object) -> None:
+    """Raise TypeError for what cannot be awaited, and say what was probably meant."""
+    if inspect.isawaitable(future):
+        return
+    hint = ""
+    if inspect.iscoroutinefunction(future) or inspect.isfunction(future):
+        name = getattr(future, "__name__", "it")
+        hint = f": call it, as in {name}()"
+    raise TypeError(f"a job needs a coroutine or an awaitable, not {type(future).__name__}{hint}")
+
+
+def dispose(awaitable: object) -> None:
+    """Give up an awaitable that nobody will await, without a warning that nobody did."""
+    if isinstance(awaitable, Coroutine):
+        awaitable.close()
+    elif isinstance(awaitable, asyncio.Future):
+        awaitable.cancel()
+
+
+@types.coroutine
+def _pause() -> Generator[None, None, None]:
+    yield
+
+
+def _described(error: BaseException) -> str:
+    """Describe an exception in a line, with where it was raised."""
+    name, text = type(error).__name__, str(error)
+    described = f"{name}: {text}" if text else name
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_globals.get("__name__") == __name__:
+        return described
+    code = trace.tb_frame.f_code
+    return f"{described} ({code.co_name}, {code.co_filename}:{trace.tb_lineno})"

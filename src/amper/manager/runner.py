@@ -1,0 +1,105 @@
+"""What the manager's own runners have in common: a job, a place to report to, process groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from amper.flow.cancel import CancellationToken
+from amper.job.job import Job
+from amper.job.runner import Ended, Runner
+from amper.process.group import ProcessGroup
+from amper.values import EndedBy
+
+if TYPE_CHECKING:
+    from amper.manager.killing import Cascade
+
+
+class Reports(Protocol):
+    """Where a runner says that its job is over."""
+
+    def job_ended(self, runner: LocalRunner, report: Ended) -> None:
+        """Take the one report of `runner`."""
+        ...
+
+    def kill_soon(self, runner: LocalRunner) -> None:
+        """Begin the cascade that ends `runner` and everything of its groups."""
+        ...
+
+    def is_loop_ending(self) -> bool:
+        """Return whether every task of the loop is being cancelled."""
+        ...
+
+
+class LocalRunner(Runner):
+    """A runner on this machine."""
+
+    __slots__ = ("cascade", "groups", "is_counted", "job", "reports", "signals_sent")
+
+    job: Job
+
+    def __init__(self, reports: Reports) -> None:
+        super().__init__()
+        self.reports = reports
+        self.groups: list[ProcessGroup] | None = None
+        self.cascade: Cascade | None = None
+        self.is_counted = False
+        self.signals_sent: frozenset[int] = frozenset()
+
+    def be_cancelled(self) -> None:
+        """The job's own token was tripped."""
+        raise NotImplementedError
+
+    def own_token(self) -> CancellationToken:
+        """Return the token that was set last, or else the job's own, which ends the job."""
+        if self.token is None:
+            token = CancellationToken()
+            token.on_cancel(lambda: self._token_cancelled(token))
+            self.token = token
+        return self.token
+
+    def add_group(self, group: ProcessGroup) -> None:
+        """Count a process group as the job's; it is closed with the rest."""
+        if self.groups is None:
+            self.groups = []
+        self.groups.append(group)
+
+    @property
+    def has_remains(self) -> bool:
+        """Whether anything of a job that is over may still be there."""
+        return any(not group.is_closed for group in self.groups or ())
+
+    @property
+    def is_killable(self) -> bool:
+        """Whether there is anything that a signal or a token could reach."""
+        return self.has_work or any(not group.is_gone() for group in self.groups or ())
+
+    def hold(self) -> None:
+        """The start comes later, out of the caller's sight."""
+
+    def loop_closed(self) -> None:
+        """The event loop that the job began on is over; the manager is on another one now."""
+        cascade, self.cascade = self.cascade, None
+        if cascade is not None:
+            cascade.abandon()
+            self.reports.kill_soon(self)
+
+    def all_died(self) -> None:
+        """The cascade has found that nothing of the job is left."""
+
+    def let_go(self) -> None:
+        """Close the descriptors that are still held for the job, whatever still runs."""
+        groups, self.groups = self.groups, None
+        for group in groups or ():
+            group.close()
+
+    def forget_dead_groups(self) -> None:
+        """Close what is held for groups of which nothing is left."""
+        for group in self.groups or ():
+            if group.is_gone():
+                group.close()
+
+    def _token_cancelled(self, token: CancellationToken) -> None:
+        # One that was replaced meanwhile has nothing to say any more.
+        if token is self.token and not self.is_over:
+            self.claim(EndedBy("cancel", token.reason))
+            self.be_cancelled()

@@ -1,0 +1,131 @@
+"""Waiting for many jobs at once. Each is a waiter of the table, woken by the jobs themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+
+from amper.job.events import EventLog
+from amper.job.job import Job
+from amper.job.table import JobTable
+from amper.values import Event, ExecResult, JobId, JobStatus
+
+Outcome = tuple[JobId, ExecResult]
+
+
+class Gathering:
+    """Jobs that somebody waits for together: those that are over, in order, and those to come.
+
+    Stopped jobs are left out, also when they stop later: nobody knows whether they will ever end.
+    """
+
+    def __init__(self, table: JobTable, jobs: Iterable[Job]) -> None:
+        self._table = table
+        jobs = list(jobs)
+        over = [job for job in jobs if job.result is not None]
+        over.sort(key=lambda job: job.finished or 0.0)
+        self._over = deque(over)
+        self._pending = {
+            job.id: job
+            for job in jobs
+            if job.result is None and job.status is not JobStatus.STOPPED
+        }
+        self._wake_up: asyncio.Future[None] | None = None
+        self._wanted = 0
+        for job in self._pending.values():
+            table.wait(job, self)
+
+    def done(self) -> bool:
+        """It takes whatever comes until it is closed."""
+        return False
+
+    def set_result(self, job: object) -> None:
+        """One of the jobs has ended, stopped, or left the table."""
+        assert isinstance(job, Job)
+        del self._pending[job.id]
+        if job.result is not None:
+            self._over.append(job)
+        if self._wake_up is not None and self._is_ready() and not self._wake_up.done():
+            self._wake_up.set_result(None)
+
+    async def all(self, timeout: float | None) -> list[Outcome]:
+        """Wait until none is to come, or for `timeout` seconds; return what is over by then."""
+        await self._until(len(self._over) + len(self._pending), timeout)
+        return [self._take() for _ in range(len(self._over))]
+
+    async def next(self, timeout: float | None = None) -> Outcome | None:
+        """Wait for the next to end; None if none is to come, and at the deadline."""
+        await self._until(1, timeout)
+        return self._take() if self._over else None
+
+    def close(self) -> None:
+        """Wait no more."""
+        pending, self._pending = self._pending, {}
+        for job in pending.values():
+            self._table.leave(job, self)
+
+    def _is_ready(self) -> bool:
+        return len(self._over) >= self._wanted or not self._pending
+
+    async def _until(self, wanted: int, timeout: float | None) -> None:
+        self._wanted = wanted
+        if self._is_ready():
+            return
+        loop = asyncio.get_running_loop()
+        self._wake_up = loop.create_future()
+        timer = None if timeout is None else loop.call_later(timeout, wake, self._wake_up)
+        try:
+            await self._wake_up
+        finally:
+            self._wake_up = None
+            if timer is not None:
+                timer.cancel()
+
+    def _take(self) -> Outcome:
+        job = self._over.popleft()
+        assert job.result is not None
+        self._table.take(job)
+        return job.id, job.result
+
+
+def wake(waiter: asyncio.Future[None]) -> None:
+    """Let a waiter go on with nothing in hand: its time is up."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def loop_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """Return a future that is done in the next turn of the loop."""
+    turn = loop.create_future()
+    loop.call_soon(wake, turn)
+    return turn
+
+
+async def completions(table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Outcome]:
+    """Yield each outcome once, as the jobs end."""
+    gathering = Gathering(table, jobs)
+    try:
+        while (outcome := await gathering.next()) is not None:
+            yield outcome
+    finally:
+        gathering.close()
+
+
+async def replay(log: EventLog, since: int) -> AsyncIterator[Event]:
+    """Yield the events after number `since`, those to come included, until the log is closed."""
+    while True:
+        page = log.read(since, 1000)
+        since = page.next
+        for event in page.events:
+            yield event
+        if page.events:
+            continue
+        if log.is_closed:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        log.waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            log.waiters.discard(waiter)

@@ -1,0 +1,167 @@
+"""One OS command: started, fed, drained and reaped. It tells its owner once that the leader ended.
+
+1. Everything that can fail for want of descriptors fails before the fork, or has the reserve: a
+   process that runs is always watched.
+2. The group outlives the leader: `group` is there until `close`, or until nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from amper.flow.stream import BoundedStream
+from amper.process.descriptors import pipe
+from amper.process.group import ProcessGroup, reap_leader_late
+from amper.process.kernel import Kernel
+from amper.process.poller import READABLE
+from amper.process.pump import InputPump, LateOutput, OutputPump
+from amper.process.reap import Exit, peek, reap
+from amper.process.spawn import DEVNULL, PIPE, STDOUT, Program, cannot_open, spawn
+
+SMALL_INPUT: Final = 4096
+"""An empty pipe takes this much at once, so that so little input needs no pump."""
+
+
+class HasFileno(Protocol):
+    """Anything with a file descriptor, such as an open file."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
+Input = int | bytes | bytearray | memoryview | HasFileno
+"""DEVNULL, PIPE, a descriptor, a file, or the bytes themselves."""
+
+Output = BoundedStream | int
+"""A stream, or DEVNULL or STDOUT."""
+
+
+class Command:
+    """A command that runs, or has run, in a session and process group of its own."""
+
+    __slots__ = ("_kernel", "_on_exit", "_pidfd", "_pumps", "group", "late", "pid", "stdin")
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        program: Program,
+        *,
+        stdin: Input,
+        stdout: BoundedStream,
+        stderr: Output,
+        on_exit: Callable[[Exit], None],
+        on_stdin: Callable[[], None],
+    ) -> None:
+        """Start it. Raises CannotStart, and then nothing is left behind.
+
+        `on_exit` is called once, on the loop, when the leader has ended; `on_stdin` whenever all
+        that was written to its standard input was taken, and when nobody will read it any more.
+        """
+        self._kernel = kernel
+        self._on_exit = on_exit
+        self._pidfd = -1
+        self._pumps: list[OutputPump] = []
+        self.stdin: InputPump | None = None
+        self.group: ProcessGroup | None = None
+        self.late = LateOutput()
+        childs: list[int] = []
+        try:
+            kernel.reserve.fill()
+            child_stdin = self._open_stdin(stdin, childs, on_stdin)
+            child_stdout = self._open_output(stdout, childs)
+            child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
+            self.pid = spawn(program, child_stdin, child_stdout, child_stderr)
+            self._watch()
+        except OSError as error:
+            self.close()
+            raise cannot_open(error) from error
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            for fd in childs:
+                os.close(fd)
+
+    @property
+    def is_output_open(self) -> bool:
+        """Whether somebody may still write to the command's output."""
+        return any(pump.is_open for pump in self._pumps)
+
+    def finish_output(self) -> None:
+        """Take what the pipes hold at this instant. What comes later is drained into `late`."""
+        for pump in self._pumps:
+            pump.finish(self.late)
+
+    def close(self) -> None:
+        """Let go of all descriptors, whatever still runs."""
+        for pump in self._pumps:
+            pump.close()
+        if self.stdin is not None:
+            self.stdin.close()
+        if self._pidfd >= 0:
+            self._kernel.poller.remove(self._pidfd)
+        if self.group is not None:
+            self.group.close()
+
+    def _open_stdin(self, stdin: Input, childs: list[int], on_stdin: Callable[[], None]) -> int:
+        """Return the child's standard input."""
+        if stdin == DEVNULL:
+            return self._kernel.reserve.null
+        if isinstance(stdin, int) and stdin != PIPE:
+            return stdin
+        if not isinstance(stdin, int | bytes | bytearray | memoryview):
+            return stdin.fileno()
+        read_end, write_end = pipe()
+        childs.append(read_end)
+        self.stdin = InputPump(write_end, self._kernel.poller, on_stdin)
+        if not isinstance(stdin, int):
+            self.stdin.write(stdin)
+            self.stdin.close_when_written()
+        return read_end
+
+    def _open_output(self, output: Output, childs: list[int]) -> int:
+        """Return the child's end of a pipe into a stream, or /dev/null."""
+        if not isinstance(output, BoundedStream):
+            return self._kernel.reserve.null
+        read_end, write_end = pipe()
+        childs.append(write_end)
+        self._pumps.append(OutputPump(read_end, output, self._kernel.poller))
+        return write_end
+
+    def _watch(self) -> None:
+        """Watch the process that runs now. If that cannot be, it must not run on."""
+        try:
+            self._pidfd = self._kernel.reserve.pidfd_open(self.pid)
+            self._kernel.poller.add(self._pidfd, READABLE, self._leader_ended)
+        except ProcessLookupError:
+            # Where SIGCHLD is ignored the kernel reaps, and this one was over before we could look.
+            self._kernel.loop.call_soon(self._on_exit, Exit(None, None))
+            return
+        except OSError:
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
+            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+            raise
+        self.group = ProcessGroup(self.pid, self._pidfd, is_child=True)
+
+    def _leader_ended(self, _events: int) -> None:
+        group = self.group
+        assert group is not None
+        exit = peek(self._pidfd) if reap_leader_late else reap(self.pid, self._pidfd)
+        if exit is None:
+            return
+        self._kernel.poller.remove(self._pidfd)
+        self._pidfd = -1
+        if self.stdin is not None:
+            self.stdin.close()
+        if not reap_leader_late and group.is_gone():
+            group.close()
+        self._on_exit(exit)

@@ -1,0 +1,228 @@
+"""A process group that we may signal, because we can prove that its number is still the same group.
+
+1. A pidfd of the group's leader reaches the group also after the leader is gone (Linux 6.9), and
+   never reaches a recycled number. The kernel does not reuse a number that a group still has.
+2. On an older kernel (`reap_leader_late`) the leader's zombie holds the number: it is reaped only
+   when its group is let go.
+3. A group whose leader is gone when we hear of it is held by one of its members.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from amper.process.descriptors import Reserve
+from amper.process.kernel import Kernel
+from amper.process.poller import READABLE
+from amper.process.reap import reap
+from amper.process.scan import Members, read_group
+
+_PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2
+
+
+def _can_signal_groups() -> bool:
+    """Ask the kernel, once, whether a pidfd can reach a process group."""
+    try:
+        fd = os.pidfd_open(os.getpid())
+    except OSError:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, 0, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+    except ProcessLookupError:
+        return True  # We lead no group, and the kernel understood the question.
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+reap_leader_late: Final = not _can_signal_groups()
+
+
+class ProcessGroup:
+    """A process group and the proof of its identity. Whoever makes one closes it."""
+
+    __slots__ = ("_is_child", "_pidfd", "_witness", "pgid")
+
+    def __init__(
+        self, pgid: int, pidfd: int, *, witness: int | None = None, is_child: bool = False
+    ) -> None:
+        self.pgid = pgid
+        self._pidfd = pidfd
+        self._witness = pgid if witness is None else witness
+        self._is_child = is_child
+
+    @classmethod
+    def find(cls, pgid: int, reserve: Reserve) -> ProcessGroup | None:
+        """Return the group that has this number now, or None if there is none."""
+        for pid in (pgid, *_members_of(pgid)):
+            try:
+                pidfd = reserve.pidfd_open(pid)
+            except OSError:
+                continue
+            if read_group(pid) == pgid:
+                return cls(pgid, pidfd, witness=pid)
+            os.close(pidfd)
+        return None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its identity was let go."""
+        return self._pidfd < 0
+
+    def signal(self, number: int) -> bool:
+        """Signal every member. False if there is none left, or none that we may signal."""
+        try:
+            self._send(number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def is_gone(self) -> bool:
+        """Return whether no member is left. False may also mean that only zombies are."""
+        try:
+            self._send(0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Let go of the group's identity; it cannot be signalled any more."""
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd < 0:
+            return
+        if self._is_child and reap_leader_late:
+            reap(self.pgid, pidfd)
+        os.close(pidfd)
+
+    def _send(self, number: int) -> None:
+        if self._pidfd < 0:
+            raise ProcessLookupError
+        if not reap_leader_late and self._witness == self.pgid:
+            signal.pidfd_send_signal(self._pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+        elif self._is_witnessed():
+            os.killpg(self.pgid, number)
+        else:
+            raise ProcessLookupError
+
+    def _is_witnessed(self) -> bool:
+        """Return whether the process that we hold still exists (if only as a zombie) in the group."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+            return os.getpgid(self._witness) == self.pgid
+        except OSError:
+            return False
+
+
+class GroupWatch:
+    """Tells when nothing of a group is left: by the members' pidfds, without polling.
+
+    `check` begins; `on_gone` is called once. A member that moved to a group of its own counts as
+    long as it lives, since it was the group's.
+    """
+
+    __slots__ = (
+        "_empty_looks",
+        "_is_looking",
+        "_kernel",
+        "_members",
+        "_on_gone",
+        "group",
+        "is_gone",
+    )
+
+    def __init__(
+        self,
+        group: ProcessGroup,
+        kernel: Kernel,
+        on_gone: Callable[[], None],
+    ) -> None:
+        self.group = group
+        self._kernel = kernel
+        self._on_gone: Callable[[], None] | None = on_gone
+        self._members: dict[int, int] = {}
+        self._empty_looks = 0
+        self._is_looking = False
+        self.is_gone = False
+
+    @property
+    def survivors(self) -> list[int]:
+        """The pids of the members that are known to live."""
+        return sorted(self._members)
+
+    def check(self) -> None:
+        """Find out who is left, and call `on_gone` as soon as nobody is."""
+        if self._members or self._is_looking or self._on_gone is None:
+            return
+        if self.group.is_gone():
+            self._gone()
+        else:
+            self._is_looking = True
+            self._kernel.scanner.ask(self._found)
+
+    def signal_members(self, number: int) -> None:
+        """Signal the known members one by one: it reaches those that left the group, too."""
+        for pidfd in self._members.values():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(pidfd, number)
+
+    def close(self) -> None:
+        """Watch no more. `on_gone` will not be called."""
+        self._on_gone = None
+        for pid in list(self._members):
+            self._forget(pid)
+
+    def _found(self, members: Members) -> None:
+        self._is_looking = False
+        if self._on_gone is None or self._members:
+            return
+        for pid in members.get(self.group.pgid, ()):
+            self._watch(pid)
+        if self._members:
+            self._empty_looks = 0
+            return
+        # A look is no snapshot: a member may have had a child behind its back, and died before it
+        # came by. Zombies stay for as long as their parent likes, so two looks must do.
+        self._empty_looks += 1
+        if self._empty_looks == 2:
+            self._gone()
+        else:
+            self.check()
+
+    def _watch(self, pid: int) -> None:
+        try:
+            pidfd = self._kernel.reserve.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        if read_group(pid) != self.group.pgid:
+            os.close(pidfd)
+            return
+        self._members[pid] = pidfd
+        self._kernel.poller.add(pidfd, READABLE, lambda _events: self._exited(pid))
+
+    def _exited(self, pid: int) -> None:
+        self._forget(pid)
+        self.check()
+
+    def _forget(self, pid: int) -> None:
+        pidfd = self._members.pop(pid)
+        self._kernel.poller.remove(pidfd)
+        os.close(pidfd)
+
+    def _gone(self) -> None:
+        self.is_gone = True
+        on_gone, self._on_gone = self._on_gone, None
+        if on_gone is not None:
+            on_gone()
+
+
+def _members_of(pgid: int) -> list[int]:
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if read_group(pid) == pgid]

@@ -1,0 +1,32 @@
+"""What all commands of one manager share: the poller, the look through /proc, the reserve."""
+
+from __future__ import annotations
+
+import asyncio
+
+from amper.process.descriptors import Reserve
+from amper.process.poller import Poller
+from amper.process.scan import GroupScanner
+
+
+class Kernel:
+    """The descriptors and watchers of one manager, moved from one event loop to the next."""
+
+    __slots__ = ("loop", "poller", "reserve", "scanner")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.reserve = Reserve()
+        self.poller = Poller()
+        self.scanner = GroupScanner(self.reserve)
+        self.attach(loop)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work on `loop` from now on."""
+        self.loop = loop
+        self.poller.attach(loop)
+        self.scanner.attach(loop)
+
+    def close(self) -> None:
+        """Close every descriptor of ours. What is still watched is let go."""
+        self.poller.close()
+        self.reserve.close()

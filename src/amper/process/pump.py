@@ -1,0 +1,204 @@
+"""Bytes between a command's pipes and its streams, one read or write for each wake-up.
+
+1. A command's output ends when its leader ends: `finish` reads exactly what the pipe holds at that
+   instant and closes the stream. Whoever still holds the other end can delay nobody.
+2. A pipe that is still held then stays drained, so that its holder meets neither SIGPIPE nor a full
+   pipe; what comes late is counted and thrown away.
+3. A pipe is enlarged only when a read shows that the writer fills it: an unprivileged user has
+   64 MiB of pipe memory for everything. From then on the kernel writes into the ring itself; small
+   outputs never cost more memory than they have bytes.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import termios
+from collections.abc import Callable
+from typing import Final
+
+from amper.flow.stream import BoundedStream
+from amper.process.poller import HUNG_UP, READABLE, WRITABLE, Poller
+
+DEFAULT_PIPE_SIZE: Final = 64 * 1024
+LARGE_PIPE_SIZE: Final = 1024 * 1024
+READ_SIZE: Final = 256 * 1024
+"""At most this much per wake-up: a tenth of a millisecond of copying."""
+
+
+class LateOutput:
+    """What came through a command's pipes after its leader had ended."""
+
+    __slots__ = ("open_pipes", "received")
+
+    def __init__(self) -> None:
+        self.open_pipes = 0
+        self.received = 0
+
+
+class OutputPump:
+    """Moves a pipe's bytes into a stream until the pipe, or the command, ends."""
+
+    __slots__ = ("_fd", "_is_large", "_late", "_poller", "stream")
+
+    def __init__(self, fd: int, stream: BoundedStream, poller: Poller) -> None:
+        self.stream = stream
+        self._fd = fd
+        self._poller = poller
+        self._late: LateOutput | None = None
+        self._is_large = False
+        os.set_blocking(fd, False)
+        poller.add(fd, READABLE, self._ready)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still write to the pipe."""
+        return self._fd >= 0
+
+    def finish(self, late: LateOutput) -> None:
+        """Take what the pipe holds now; drain it into `late` from here on if it is still held."""
+        if self._fd < 0:
+            return
+        remaining = _bytes_in(self._fd)
+        while remaining > 0:
+            count = self._read(remaining)
+            if count <= 0:
+                break
+            remaining -= count
+        self._late = late
+        late.open_pipes += 1
+        # With no writer left this reads the end of the file and closes; else it takes what is late.
+        self._drain(0)
+
+    def close(self) -> None:
+        """Close our end. Whoever writes to the pipe after this gets SIGPIPE."""
+        if self._fd < 0:
+            return
+        self._poller.remove(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        if self._late is not None:
+            self._late.open_pipes -= 1
+
+    def _ready(self, events: int) -> None:
+        if self._late is not None:
+            self._drain(events)
+            return
+        count = self._read(READ_SIZE if self._is_large else DEFAULT_PIPE_SIZE)
+        if count == 0 or (0 < count < DEFAULT_PIPE_SIZE and events & HUNG_UP):
+            # Hung up means that the last writer is gone, and a short read that the pipe is empty.
+            self.close()
+        elif count >= DEFAULT_PIPE_SIZE and not self._is_large:
+            self._enlarge()
+
+    def _read(self, size: int) -> int:
+        """Read once into the stream: how many bytes came, 0 at the end, -1 if there are none now."""
+        try:
+            if self._is_large:
+                count = os.readv(self._fd, self.stream.room(size))
+                self.stream.commit(count)
+            else:
+                data = os.read(self._fd, size)
+                self.stream.write(data)
+                count = len(data)
+        except BlockingIOError:
+            return -1
+        return count
+
+    def _drain(self, events: int) -> None:
+        try:
+            count = len(os.read(self._fd, DEFAULT_PIPE_SIZE))
+        except BlockingIOError:
+            return
+        if count == 0:
+            self.close()
+        elif self._late is not None:
+            self._late.received += count
+
+    def _enlarge(self) -> None:
+        self._is_large = True
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE_SIZE)
+        except OSError:
+            # EPERM: the user's pipe memory is used up. It works as well, only slower.
+            return
+
+
+class InputPump:
+    """Feeds a command's standard input, never faster than it reads."""
+
+    __slots__ = ("_fd", "_is_closing", "_on_change", "_pending", "_poller", "is_broken")
+
+    def __init__(self, fd: int, poller: Poller, on_change: Callable[[], None]) -> None:
+        self._fd = fd
+        self._poller = poller
+        self._pending = memoryview(b"")
+        self._is_closing = False
+        self.is_broken = False
+        """Whether something that was written was never taken."""
+        self._on_change = on_change
+        os.set_blocking(fd, False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more may be written."""
+        return self._fd >= 0 and not self._is_closing
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the command has yet to take some of what was written."""
+        return len(self._pending) > 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Begin to write; `on_change` is called when all of it was taken, or nobody will read it."""
+        assert self.is_open
+        assert not self.is_busy
+        self._pending = memoryview(data).cast("B")
+        self._push()
+        if self.is_busy:
+            self._poller.add(self._fd, WRITABLE, self._ready)
+
+    def close_when_written(self) -> None:
+        """Send the end of the file once all is written."""
+        self._is_closing = True
+        if not self.is_busy:
+            self.close()
+
+    def close(self) -> None:
+        """Close the pipe at once; what was not taken is lost."""
+        if self._fd < 0:
+            return
+        self._poller.remove(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        self.is_broken = self.is_busy
+        self._pending = memoryview(b"")
+        self._on_change()
+
+    def _ready(self, _events: int) -> None:
+        self._push()
+        if self.is_busy or self._fd < 0:
+            return
+        self._poller.remove(self._fd)
+        if self._is_closing:
+            self.close()
+        else:
+            self._on_change()
+
+    def _push(self) -> None:
+        try:
+            count = os.write(self._fd, self._pending)
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            # Python ignores SIGPIPE from its start, so a reader that is gone is an error number.
+            self.close()
+            return
+        self._pending = self._pending[count:]
+
+
+def _bytes_in(fd: int) -> int:
+    held = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, held, True)
+    return held[0]

@@ -1,0 +1,73 @@
+"""Collect a dead child: how it ended and what it used. Only ever our own child, by its pidfd."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import struct
+from typing import Final, NamedTuple
+
+from amper.values import ExitStatus, Usage
+
+# linux/pidfd.h: _IOWR(0xFF, 11, struct pidfd_info), with 64 bytes in its first version. Linux 6.13
+# answers it, and from 6.15 on it tells the exit status of a process that somebody else reaped.
+_PIDFD_GET_INFO: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
+_PIDFD_INFO_EXIT: Final = 1 << 3
+_EXIT_CODE_OFFSET: Final = 60
+
+
+class Exit(NamedTuple):
+    """The end of a process. `status` is None if nobody can tell any more; then it is lost."""
+
+    status: ExitStatus | None
+    usage: Usage | None
+
+
+def reap(pid: int, pidfd: int) -> Exit | None:
+    """Reap our child; None if it still runs. Never blocks and never touches another process.
+
+    A host that waits for all of its children, or ignores SIGCHLD, may have been faster: then the
+    number may be anybody's by now, and only the pidfd still tells how ours ended.
+    """
+    try:
+        if os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        _, status, used = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:
+        return Exit(_status_of_reaped(pidfd), None)
+    # ru_maxrss is in KiB on Linux.
+    return Exit(_decoded(status), Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024))
+
+
+def peek(pidfd: int) -> Exit | None:
+    """Tell how our child ended and leave it a zombie, which keeps its number from being reused."""
+    try:
+        info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return Exit(_status_of_reaped(pidfd), None)
+    if info is None:
+        return None
+    if info.si_code == os.CLD_EXITED:
+        return Exit(ExitStatus.exited(info.si_status), None)
+    return Exit(ExitStatus.signaled(info.si_status, info.si_code == os.CLD_DUMPED), None)
+
+
+def _status_of_reaped(pidfd: int) -> ExitStatus | None:
+    info = array.array("B", bytes(64))
+    struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info, True)
+    except OSError:  # An older kernel.
+        return None
+    (mask,) = struct.unpack_from("=Q", info, 0)
+    if not mask & _PIDFD_INFO_EXIT:
+        return None
+    (status,) = struct.unpack_from("=i", info, _EXIT_CODE_OFFSET)
+    return _decoded(status)
+
+
+def _decoded(status: int) -> ExitStatus:
+    if os.WIFSIGNALED(status):
+        return ExitStatus.signaled(os.WTERMSIG(status), os.WCOREDUMP(status))
+    return ExitStatus.exited(os.WEXITSTATUS(status))

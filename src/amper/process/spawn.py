@@ -1,0 +1,194 @@
+"""Start a program: vfork and exec in one call, in a session of its own.
+
+`_posixsubprocess.fork_exec` is what `subprocess.Popen` itself stands on. It is private, so it is
+used on the Pythons whose signature we know; on any other, Popen does the same work, slower.
+Nothing of ours runs between vfork and exec, and exec closes whatever we opened (PEP 446).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from subprocess import DEVNULL, PIPE, STDOUT
+from typing import Any, Final
+
+from amper.process.descriptors import NO_DESCRIPTORS, pipe
+
+_posixsubprocess: Any
+try:
+    import _posixsubprocess
+except ImportError:  # Another implementation of Python.
+    _posixsubprocess = None
+
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "CannotStart", "Program", "spawn"]
+
+KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
+
+NOT_FOUND: Final = 127
+NOT_EXECUTABLE: Final = 126
+
+
+class CannotStart(Exception):
+    """The program could not be started: the shell's exit code for it, and why."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to execute. A `str` is the shell's; a sequence is executed as it is."""
+
+    command: str | Sequence[str | bytes | os.PathLike[str]]
+    cwd: str | bytes | os.PathLike[str] | None = None
+    env: Mapping[str, str] | None = None
+
+    @property
+    def arguments(self) -> list[bytes]:
+        """The argument vector. Raises CannotStart for what no argument can hold."""
+        command = self.command
+        if isinstance(command, str):
+            return [b"/bin/sh", b"-c", _encoded(command, "the command")]
+        return [_encoded(argument, "an argument") for argument in command]
+
+
+def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+    """Start `program` with the three descriptors as its standard streams; return its pid.
+
+    The child leads a new session and process group and has the default action for SIGPIPE.
+    Raises CannotStart, also for a working directory that is not there.
+    """
+    arguments = program.arguments
+    cwd = None if program.cwd is None else _encoded(program.cwd, "the working directory")
+    environment = None if program.env is None else _environment(program.env)
+    executables = _candidates(arguments[0], program.env)
+    sys.audit(
+        "subprocess.Popen", os.fsdecode(arguments[0]), program.command, program.cwd, program.env
+    )
+    if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
+        return _popen(program, stdin, stdout, stderr)
+    try:
+        error_read, error_write = pipe()
+    except OSError as error:
+        raise cannot_open(error) from error
+    try:
+        pid: int = _posixsubprocess.fork_exec(
+            arguments, executables, True, (error_write,), cwd, environment,
+            stdin, -1, -1, stdout, -1, stderr,
+            error_read, error_write, True, True, -1, None, None, None, -1, None, True,
+        )  # fmt: skip
+    except OSError as error:
+        os.close(error_read)
+        raise CannotStart(NOT_EXECUTABLE, f"cannot fork: {error.strerror}") from error
+    finally:
+        os.close(error_write)
+    try:
+        # End of file means exec happened: it closed the child's copy of the pipe.
+        report = os.read(error_read, 4096)
+    finally:
+        os.close(error_read)
+    if not report:
+        return pid
+    # Where SIGCHLD is ignored the kernel has reaped it already.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    raise _exec_failure(report, program, arguments[0], executables)
+
+
+def cannot_open(error: OSError) -> CannotStart:
+    """Explain that the process has no descriptors left for another command."""
+    hint = " (raise the limit with `ulimit -n`)" if error.errno in NO_DESCRIPTORS else ""
+    return CannotStart(NOT_EXECUTABLE, f"cannot open a pipe: {error.strerror}{hint}")
+
+
+def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+    try:
+        child = subprocess.Popen(
+            program.arguments,
+            cwd=program.cwd,
+            env=program.env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    except OSError as error:
+        report = b"OSError:%x:%s" % (
+            error.errno or 0,
+            b"noexec" if error.filename == program.cwd else b"",
+        )
+        first = program.arguments[0]
+        raise _exec_failure(report, program, first, _candidates(first, program.env)) from error
+    # Popen must neither warn that the child still runs nor reap it behind our back.
+    child.returncode = 0
+    return child.pid
+
+
+def _encoded(text: str | bytes | os.PathLike[str], what: str) -> bytes:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise CannotStart(NOT_EXECUTABLE, f"{what} cannot be encoded: {error.reason}") from error
+    if b"\0" in encoded:
+        raise CannotStart(NOT_EXECUTABLE, f"{what} contains a NUL byte, which no argument can hold")
+    return encoded
+
+
+def _environment(env: Mapping[str, str]) -> list[bytes]:
+    lines = []
+    for name, value in env.items():
+        encoded = _encoded(name, "the name of an environment variable")
+        if not encoded or b"=" in encoded:
+            raise CannotStart(NOT_EXECUTABLE, f"{name!r} cannot name an environment variable")
+        lines.append(encoded + b"=" + _encoded(value, f"the environment variable {name}"))
+    return lines
+
+
+def _candidates(executable: bytes, env: Mapping[str, str] | None) -> tuple[bytes, ...]:
+    """Return the files that exec tries, in order: the directories of the child's own PATH."""
+    if b"/" in executable:
+        return (executable,)
+    path = (os.environ if env is None else env).get("PATH", os.defpath)
+    return tuple(
+        # An empty entry means the working directory.
+        (directory + b"/" if directory else b"./") + executable
+        for directory in os.fsencode(path).split(b":")
+    )
+
+
+def _exec_failure(
+    report: bytes, program: Program, executable: bytes, candidates: Sequence[bytes]
+) -> CannotStart:
+    """Turn what the child wrote before it gave up (`OSError:ERRNO:STAGE`) into a reason."""
+    kind, _, rest = report.partition(b":")
+    number, _, stage = rest.partition(b":")
+    if kind != b"OSError":
+        return CannotStart(NOT_EXECUTABLE, f"cannot start: {report.decode('utf-8', 'replace')}")
+    code = int(number, 16)
+    why = os.strerror(code)
+    name = os.fsdecode(executable)
+    if stage == b"noexec":
+        cwd = os.fsdecode(os.fspath(program.cwd)) if program.cwd is not None else "."
+        return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {cwd}: {why}")
+    if code not in (errno.ENOENT, errno.ENOTDIR):
+        return CannotStart(NOT_EXECUTABLE, f"cannot execute {name}: {why}")
+    if any(_is_file(candidate) for candidate in candidates):
+        # The kernel says ENOENT for the script when the program on its first line is missing.
+        return CannotStart(NOT_EXECUTABLE, f"cannot execute {name}: its interpreter was not found")
+    where = "" if b"/" in executable else " on PATH"
+    return CannotStart(NOT_FOUND, f"{name}: not found{where}")
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,39 @@
+"""Every test leaves the process as it found it: no descriptor, child, thread or task more."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # The one that lists the directory.
+    return found
+
+
+def _children() -> list[int]:
+    """Return the pids of our children, dead ones included."""
+    with open(f"/proc/self/task/{threading.get_native_id()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Compare what the process holds after the test with what it held before."""
+    gc.collect()
+    descriptors, threads, children = _descriptors(), set(threading.enumerate()), _children()
+    yield
+    gc.collect()
+    left = {fd: what for fd, what in _descriptors().items() if fd not in descriptors}
+    assert not left, f"descriptors were left open: {left}"
+    assert _children() == children, "children were left behind"
+    assert set(threading.enumerate()) <= threads, "threads were left running"
