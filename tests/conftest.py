@@ -8,6 +8,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import uvloop
+
+# libuv keeps a few descriptors for the whole process from its first loop on.
+uvloop.new_event_loop().close()
 
 
 def _descriptors() -> dict[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec
@@ -53,10 +54,9 @@ def on_all_loops(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[..., 
     def on_loop(loop_name: str, *args: P.args, **kwargs: P.kwargs) -> None:
         run(test(*args, **kwargs), LOOPS[loop_name])
 
-    import inspect
-
     signature = inspect.signature(test)
     name = inspect.Parameter("loop_name", inspect.Parameter.KEYWORD_ONLY)
     parameters = [*signature.parameters.values(), name]
-    on_loop.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return on_loop
+    on_loop.__signature__ = signature.replace(parameters=parameters)
+    wrapped: Callable[..., None] = on_loop
+    return wrapped
