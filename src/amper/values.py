@@ -140,7 +140,11 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process and the children that it waited for used: seconds of CPU, bytes of memory."""
+    """What a process and the children that it waited for used: seconds of CPU, bytes of memory.
+
+    `max_rss` is at least what this process itself held when it started the command: Linux counts
+    the moment between vfork and exec.
+    """
 
     user: float
     system: float
@@ -148,7 +152,8 @@ class Usage:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
-        return {"user": self.user, "system": self.system, "max_rss": self.max_rss}
+        user, system = round(self.user, 6), round(self.system, 6)
+        return {"user": user, "system": system, "max_rss": self.max_rss}
 
 
 Containment = Literal["group", "tree"]

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from amper.job.runner import Ended, Streams
 from amper.manager.coroutines import close_streams
 from amper.manager.runner import LocalRunner, Reports
-from amper.process.command import Command, Input
+from amper.process.command import Command, HasFileno, Input
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
@@ -35,7 +35,8 @@ class CommandOptions:
 
     program: Program
     stdin: Input = DEVNULL
-    stderr: int = PIPE
+    stdout: int | HasFileno = PIPE
+    stderr: int | HasFileno = PIPE
     timeout: float | None = None
     descendants: Descendants = "leave"
 
@@ -48,10 +49,9 @@ class CommandOptions:
                 )
             if not command:
                 raise ValueError("a command needs at least the name of a program")
-        if self.stderr not in (PIPE, STDOUT, DEVNULL):
-            raise ValueError("stderr must be PIPE, STDOUT or DEVNULL")
-        if isinstance(self.stdin, bool) or (isinstance(self.stdin, int) and self.stdin == STDOUT):
-            raise ValueError("stdin must be DEVNULL, PIPE, bytes or a file")
+        _check_file(self.stdin, "stdin", (PIPE, DEVNULL), (bytes, bytearray, memoryview))
+        _check_file(self.stdout, "stdout", (PIPE, DEVNULL))
+        _check_file(self.stderr, "stderr", (PIPE, STDOUT, DEVNULL))
         if self.timeout is not None and not self.timeout >= 0:
             raise ValueError("timeout must not be negative")
         if self.descendants not in ("leave", "wait", "kill"):
@@ -87,14 +87,13 @@ class CommandRunner(LocalRunner):
     def start(self) -> None:
         options, streams = self._options, self.streams
         assert streams is not None
-        stderr = streams.stderr if options.stderr == PIPE else options.stderr
         try:
             self.command = Command(
                 self._kernel,
                 options.program,
                 stdin=options.stdin,
-                stdout=streams.stdout,
-                stderr=stderr,
+                stdout=streams.stdout if options.stdout == PIPE else options.stdout,
+                stderr=streams.stderr if options.stderr == PIPE else options.stderr,
                 on_exit=self._leader_ended,
                 on_stdin=self._wake_writers,
             )
@@ -239,3 +238,17 @@ class CommandRunner(LocalRunner):
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)
         self._wake_writers()
+
+
+def _check_file(
+    file: object, name: str, constants: tuple[int, ...], types: tuple[type, ...] = ()
+) -> None:
+    """Raise TypeError or ValueError for what cannot be a standard stream of a command."""
+    if isinstance(file, types) or hasattr(file, "fileno"):
+        return
+    if isinstance(file, bool) or not isinstance(file, int):
+        raise TypeError(f"{name} cannot be of type {type(file).__name__}")
+    if file < 0 and file not in constants:
+        raise ValueError(
+            f"{name} cannot be {file}: it is a constant of amper, a descriptor or a file"
+        )

@@ -43,7 +43,7 @@ from amper.manager.killing import STEPS_PER_TURN, Cascade, Slices
 from amper.manager.runner import LocalRunner
 from amper.manager.waiting import Gathering, completions, loop_turn, replay, wake
 from amper.output_files import OutputFiles
-from amper.process.command import Input
+from amper.process.command import HasFileno, Input
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.spawn import DEVNULL, PIPE, Program
@@ -222,7 +222,8 @@ class JobManager:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         stdin: Input = DEVNULL,
-        stderr: int = PIPE,
+        stdout: int | HasFileno = PIPE,
+        stderr: int | HasFileno = PIPE,
         timeout: float | None = None,
         descendants: Descendants = "leave",
         name: str | None = None,
@@ -231,10 +232,12 @@ class JobManager:
         """Start an OS command in a session of its own: a `str` with `/bin/sh -c`, a sequence as it is.
 
         `env` replaces the environment. `stdin` is `DEVNULL`, `PIPE` (for `write_stdin`), `bytes`
-        (fed, then closed), or a file. `stderr` is `PIPE`, `STDOUT` (one pipe, in exact order) or
-        `DEVNULL`. After `timeout` seconds the job is killed, with code 124. `descendants` says what
-        becomes of processes that outlive the leader: they are left running (and are reached by
-        `kill`), or the job lasts as long as they do, or they are killed with its end.
+        (fed, then closed), or a file. `stdout` and `stderr` are `PIPE` (kept, to be read),
+        `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe, in exact order.
+
+        After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
+        processes that outlive the leader: they are left running (`kill` reaches them), or the job
+        lasts as long as they do, or they are killed with its end.
 
         A command that cannot start is a job that has ended: `failed:127` if it was not found, else
         `failed:126`, with the reason in `err`. Cancelling the caller loses no job: either nothing
@@ -245,7 +248,8 @@ class JobManager:
             TypeError, ValueError: an argument is of no use.
         """
         facts = _facts(_as_text(command), name, tags) or Facts()
-        options = CommandOptions(Program(command, cwd, env), stdin, stderr, timeout, descendants)
+        program = Program(command, cwd, env)
+        options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
         loop = self._enter()
         self._check_open()
         while self._starts_in_turn >= STARTS_PER_TURN:

@@ -37,8 +37,8 @@ class HasFileno(Protocol):
 Input = int | bytes | bytearray | memoryview | HasFileno
 """DEVNULL, PIPE, a descriptor, a file, or the bytes themselves."""
 
-Output = BoundedStream | int
-"""A stream, or DEVNULL or STDOUT."""
+Output = BoundedStream | int | HasFileno
+"""A stream to read into; DEVNULL, STDOUT, a descriptor or a file."""
 
 
 class Command:
@@ -52,7 +52,7 @@ class Command:
         program: Program,
         *,
         stdin: Input,
-        stdout: BoundedStream,
+        stdout: Output,
         stderr: Output,
         on_exit: Callable[[Exit], None],
         on_stdin: Callable[[], None],
@@ -125,9 +125,13 @@ class Command:
         return read_end
 
     def _open_output(self, output: Output, childs: list[int]) -> int:
-        """Return the child's end of a pipe into a stream, or /dev/null."""
-        if not isinstance(output, BoundedStream):
+        """Return the child's end of a pipe into a stream, or what it writes to instead."""
+        if output == DEVNULL:
             return self._kernel.reserve.null
+        if isinstance(output, int):
+            return output
+        if not isinstance(output, BoundedStream):
+            return output.fileno()
         read_end, write_end = pipe()
         childs.append(write_end)
         self._pumps.append(OutputPump(read_end, output, self._kernel.poller))

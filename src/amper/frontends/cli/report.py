@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -176,4 +177,9 @@ def _time(info: JobInfo) -> str:
 
 
 def _memory(info: JobInfo) -> str:
-    return f"{info.usage.max_rss / 2**20:.1f} MiB" if info.usage else "-"
+    if info.usage is None:
+        return "-"
+    # Linux counts what we held ourselves at the start of the command; a smaller one does not show.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    bound = "< " if info.usage.max_rss <= ours else ""
+    return f"{bound}{info.usage.max_rss / 2**20:.1f} MiB"
