@@ -119,6 +119,11 @@ class ExecResult:
         """Whether the code is 0."""
         return self.code == 0
 
+    @property
+    def has_output(self) -> bool:
+        """Whether anything was printed that is kept."""
+        return bool(self.out or self.err)
+
     def text_out(self) -> str:
         """Return `out` as text: UTF-8, undecodable bytes replaced."""
         return self.out.decode("utf-8", "replace")

@@ -6,8 +6,8 @@ Two or three of them are written for every job, so an event is kept as a tuple a
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from time import time
 from typing import Final
 
 from amper.job.job import Job
@@ -38,11 +38,18 @@ class EventLog:
     def append(self, kind: EventKind, job: Job, ended_by: EndedBy | None = None) -> None:
         """Write down what has just happened to `job`, and wake who waits for it."""
         facts, result = job.facts, job.result
-        signal = None if facts is None else facts.signal
-        # Only the code is kept of a result: the log must not keep the output of a removed job.
-        code = None if result is None else result.code
         self._entries.append(
-            (time.time(), kind, job.id, job.command, job.status, code, signal, ended_by)
+            (
+                time(),
+                kind,
+                job.id,
+                job.command,
+                job.status,
+                # Only the code: the log must not keep the output of a job that was removed.
+                None if result is None else result.code,
+                None if facts is None else facts.signal,
+                ended_by,
+            )
         )
         self.next += 1
         if self.waiters:

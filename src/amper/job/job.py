@@ -93,7 +93,7 @@ class Job:
         self.result: ExecResult | None = None
         self.created_at = created_at
         self.created = created
-        self.finished: float | None = None
+        self.finished = 0.0
         self.is_taken = False
         self.facts = facts
 

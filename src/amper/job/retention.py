@@ -3,15 +3,17 @@
 It keeps three orders of completion and decides who goes next; each decision costs the same however
 many jobs there are. It reads records and never changes one.
 
-1. A job is in `_untaken` or in `_taken` once; entries of jobs that went another way are skipped when
-   their turn comes, and thrown out when they are the majority.
+1. Results are mostly taken in the order of completion: `_taken` is in that order, and those that came
+   too late for their place in it are in the heap `_late`.
+2. Entries of jobs that went another way are skipped when their turn comes, and thrown out when they
+   are the majority.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
-from collections.abc import Iterator
 from typing import Final
 
 from amper.job.job import Job
@@ -20,21 +22,27 @@ from amper.values import JobId
 UNTAKEN_KEPT: Final = 10_000
 OUTPUT_KEPT: Final = 256 * 1024 * 1024
 
+STALE_ALLOWED: Final = 64
+"""Entries without a job that are not worth a look through all of them."""
+
+_Completion = tuple[float, JobId]
+
 
 class Retention:
     """Bounds on finished jobs. `None` is no bound."""
 
     __slots__ = (
         "_jobs",
+        "_late",
         "_output",
+        "_output_kept",
         "_output_size",
         "_taken",
         "_taken_count",
+        "_taken_kept",
         "_untaken",
         "_untaken_count",
-        "output_kept",
-        "taken_kept",
-        "untaken_kept",
+        "_untaken_kept",
     )
 
     def __init__(
@@ -45,70 +53,91 @@ class Retention:
         output_kept: int | None = OUTPUT_KEPT,
     ) -> None:
         self._jobs = jobs
-        self.taken_kept = taken_kept
-        self.untaken_kept = untaken_kept
-        self.output_kept = output_kept
+        self._taken_kept = math.inf if taken_kept is None else taken_kept
+        self._untaken_kept = math.inf if untaken_kept is None else untaken_kept
+        self._output_kept = math.inf if output_kept is None else output_kept
         self._untaken: deque[JobId] = deque()
         self._untaken_count = 0
-        self._taken: list[tuple[float, JobId]] = []
+        self._taken: deque[_Completion] = deque()
+        self._late: list[_Completion] = []
         self._taken_count = 0
         self._output: deque[JobId] = deque()
         self._output_size = 0
 
-    def finished(self, job: Job, output_size: int) -> None:
-        """Count a job that has just ended."""
+    def finished(self, job: Job, output_size: int) -> bool:
+        """Count a job that has just ended; return whether a bound is exceeded now."""
         self._untaken_count += 1
-        if self.untaken_kept is not None:
-            self._untaken.append(job.id)
-        if output_size and self.output_kept is not None:
+        self._untaken.append(job.id)
+        if output_size:
             self._output.append(job.id)
             self._output_size += output_size
+        return self._untaken_count > self._untaken_kept or self._output_size > self._output_kept
 
-    def taken(self, job: Job) -> None:
-        """Count a finished job whose result somebody got for the first time."""
+    def taken(self, job: Job) -> bool:
+        """Count a finished job whose result somebody got first; return whether that is too many."""
         self._untaken_count -= 1
         self._taken_count += 1
-        if self.taken_kept is not None:
-            assert job.finished is not None
-            heapq.heappush(self._taken, (job.finished, job.id))
+        self._add_taken((job.finished, job.id))
+        if self._untaken[0] == job.id:
+            self._untaken.popleft()
+        else:
+            self._forget_stale_untaken()
+        return self._taken_count > self._taken_kept
 
     def removed(self, job: Job, output_size: int) -> None:
         """Count a finished job that has left the table."""
         if job.is_taken:
             self._taken_count -= 1
-            if len(self._taken) > 2 * self._taken_count + 64:
-                self._taken = [entry for entry in self._taken if entry[1] in self._jobs]
-                heapq.heapify(self._taken)
+            if len(self._taken) + len(self._late) > 2 * self._taken_count + STALE_ALLOWED:
+                self._taken = deque(entry for entry in self._taken if entry[1] in self._jobs)
+                self._late = [entry for entry in self._late if entry[1] in self._jobs]
+                heapq.heapify(self._late)
         else:
             self._untaken_count -= 1
-        self.output_dropped(output_size)
+            self._forget_stale_untaken()
+        if output_size:
+            self._output_size -= output_size
+            if len(self._output) > 2 * len(self._jobs) + STALE_ALLOWED:
+                self._output = deque(id for id in self._output if id in self._jobs)
 
     def output_dropped(self, size: int) -> None:
         """Count output that is kept no more."""
-        if self.output_kept is not None:
-            self._output_size -= size
+        self._output_size -= size
 
-    def surplus(self) -> Iterator[Job]:
-        """Yield the jobs that must go, oldest first; each has to be removed before the next is asked for."""
-        while self.taken_kept is not None and self._taken_count > self.taken_kept:
-            job = self._jobs.get(heapq.heappop(self._taken)[1])
+    def surplus(self) -> Job | None:
+        """Return the oldest job that must go; it has to be removed before the next call."""
+        while self._taken_count > self._taken_kept:
+            job = self._jobs.get(self._pop_taken()[1])
             if job is not None:
-                yield job
-        while self.untaken_kept is not None and self._untaken_count > self.untaken_kept:
+                return job
+        while self._untaken_count > self._untaken_kept:
             job = self._jobs.get(self._untaken.popleft())
             if job is not None and not job.is_taken:
-                yield job
-        if len(self._untaken) > 2 * self._untaken_count + 64:
-            self._untaken = deque(id for id in self._untaken if self._is_untaken(id))
+                return job
+        return None
 
-    def surplus_output(self) -> Iterator[Job]:
-        """Yield the jobs whose output must go, oldest first; it has to be dropped before the next."""
-        while self.output_kept is not None and self._output_size > self.output_kept:
+    def surplus_output(self) -> Job | None:
+        """Return the oldest job whose output must go; it has to be dropped before the next call."""
+        while self._output_size > self._output_kept:
             job = self._jobs.get(self._output.popleft())
             if job is not None:
-                yield job
-        if len(self._output) > 2 * len(self._jobs) + 64:
-            self._output = deque(id for id in self._output if id in self._jobs)
+                return job
+        return None
+
+    def _add_taken(self, completion: _Completion) -> None:
+        if not self._taken or completion > self._taken[-1]:
+            self._taken.append(completion)
+        else:
+            heapq.heappush(self._late, completion)
+
+    def _pop_taken(self) -> _Completion:
+        if self._late and (not self._taken or self._late[0] < self._taken[0]):
+            return heapq.heappop(self._late)
+        return self._taken.popleft()
+
+    def _forget_stale_untaken(self) -> None:
+        if len(self._untaken) > 2 * self._untaken_count + STALE_ALLOWED:
+            self._untaken = deque(id for id in self._untaken if self._is_untaken(id))
 
     def _is_untaken(self, id: JobId) -> bool:
         job = self._jobs.get(id)

@@ -51,17 +51,17 @@ class Waiter(Protocol):
 
 
 class Runner(ABC):
-    """One job's execution, with who waits for it and who asked it to end."""
+    """One job's execution, with who waits for it and who asked it to end.
 
-    __slots__ = ("ended_by", "is_over", "persists_output", "streams", "token", "waiters")
+    What most runs never have are defaults of the class: a run costs what it uses.
+    """
 
-    def __init__(self) -> None:
-        self.is_over = False
-        self.persists_output = False
-        self.ended_by: EndedBy | None = None
-        self.streams: Streams | None = None
-        self.token: CancellationToken | None = None
-        self.waiters: set[Waiter] | None = None
+    is_over = False
+    persists_output = False
+    ended_by: EndedBy | None = None
+    streams: Streams | None = None
+    token: CancellationToken | None = None
+    waiters: set[Waiter] | None = None
 
     @abstractmethod
     def start(self) -> None:

@@ -12,10 +12,11 @@ the interpreter, and a record turns final only when everything else in it is in 
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf, nextafter
+from time import time
+from typing import Final
 
 from amper.errors import InternalError
 from amper.flow.stream import BoundedStream
@@ -25,6 +26,12 @@ from amper.job.lifecycle import Happening, next_status
 from amper.job.retention import Retention
 from amper.job.runner import Ended, Runner, Streams, Waiter
 from amper.values import EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
+
+# A name of the module is found faster than a member of an enum.
+QUEUED: Final = JobStatus.QUEUED
+RUNNING: Final = JobStatus.RUNNING
+STOPPED: Final = JobStatus.STOPPED
+SUCCEED: Final = Happening.SUCCEED
 
 
 class JobTable:
@@ -88,12 +95,12 @@ class JobTable:
         self._last_id += 1
         id = JobId(self._last_id)
         status = next_status(None, happening)
-        job = Job(id, command, status, runner, time.time(), self._clock(), facts)
+        job = Job(id, command, status, runner, time(), self._clock(), facts)
         self._jobs[id] = job
-        if status is JobStatus.RUNNING:
+        if status is RUNNING:
             self._running += 1
             self.events.append("started", job)
-        elif status is JobStatus.QUEUED:
+        elif status is QUEUED:
             self.events.append("queued", job)
         else:
             self._stopped[id] = None
@@ -104,23 +111,24 @@ class JobTable:
         """A queued job runs now."""
         job.status = next_status(job.status, Happening.START)
         job.own_facts().queued_for = self._clock() - job.created
-        if self._is_tracked(job):
+        if job.id in self._jobs:
             self._running += 1
             self.events.append("started", job)
 
     def stopped(self, job: Job) -> None:
         """A running job was stopped: nobody can wait for its end now."""
         job.status = next_status(job.status, Happening.STOP)
-        if self._is_tracked(job):
+        if job.id in self._jobs:
             self._running -= 1
             self._stopped[job.id] = None
             self.events.append("stopped", job)
-            self._wake(job)
+            if job.runner is not None:
+                self._wake(job, job.runner)
 
     def resumed(self, job: Job) -> None:
         """A stopped job runs on."""
         job.status = next_status(job.status, Happening.RESUME)
-        if self._is_tracked(job):
+        if job.id in self._jobs:
             self._running += 1
             del self._stopped[job.id]
             self.events.append("resumed", job)
@@ -130,14 +138,13 @@ class JobTable:
         runner = job.runner
         if runner is None or runner.is_over:
             raise InternalError(f"job {job.id} ended twice: it is {job.status_string}")
-        ended_by = runner.ended_by
-        result, before = report.result, job.status
+        ended_by, result, before = runner.ended_by, report.result, job.status
         happening = _ending(report, ended_by)
         if ended_by is not None:
             result = replace(result, ended_by=ended_by)
         now = self._clock()
         if now <= self._last_finished:
-            now = math.nextafter(self._last_finished, math.inf)
+            now = nextafter(self._last_finished, inf)
         self._last_finished = job.finished = now
         job.result = result
         if report.signal is not None or report.usage is not None:
@@ -149,32 +156,35 @@ class JobTable:
         # Whoever sees a final status sees everything else.
         job.status = next_status(before, happening)
         runner.is_over = True
-        if self._is_tracked(job):
+        is_too_much = False
+        if job.id in self._jobs:
             self._leave(job, before)
-            self.retention.finished(job, _output_size(job))
+            is_too_much = self.retention.finished(job, _output_size(job))
             self.events.append("ended", job, ended_by)
-        self._wake(job)
+        if runner.waiters:
+            self._wake(job, runner)
         job.runner = None
-        if self._is_tracked(job):
+        if is_too_much:
             self._enforce_retention()
 
     def take(self, job: Job) -> None:
         """Somebody got the result of a finished job: it may go when newer ones are taken."""
-        if job.is_taken or not self._is_tracked(job):
+        if job.is_taken or job.id not in self._jobs:
             return
         job.is_taken = True
-        self.retention.taken(job)
-        self._enforce_retention()
+        if self.retention.taken(job):
+            self._enforce_retention()
 
     def remove(self, job: Job) -> None:
         """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
         del self._jobs[job.id]
-        if job.status.is_final:
+        if job.result is not None:
             self.retention.removed(job, _output_size(job))
         else:
             self._leave(job, job.status)
         self.events.append("removed", job)
-        self._wake(job)
+        if job.runner is not None:
+            self._wake(job, job.runner)
         self._on_removed(job)
 
     def wait(self, job: Job, waiter: Waiter) -> None:
@@ -182,8 +192,9 @@ class JobTable:
         runner = job.runner
         assert runner is not None
         if runner.waiters is None:
-            runner.waiters = set()
-        runner.waiters.add(waiter)
+            runner.waiters = {waiter}
+        else:
+            runner.waiters.add(waiter)
 
     def leave(self, job: Job, waiter: Waiter) -> None:
         """Forget a waiter that waits no more."""
@@ -194,12 +205,12 @@ class JobTable:
     def info(self, job: Job) -> JobInfo:
         """Return a snapshot."""
         status = job.status
-        facts, result, finished, runner = job.known, job.result, job.finished, job.runner
+        facts, result, runner = job.known, job.result, job.runner
         began = job.created + facts.queued_for
-        started_at = None if status is JobStatus.QUEUED else job.created_at + facts.queued_for
+        started_at = None if status is QUEUED else job.created_at + facts.queued_for
         elapsed = 0.0
         if started_at is not None:
-            elapsed = max(0.0, (self._clock() if finished is None else finished) - began)
+            elapsed = max(0.0, (self._clock() if result is None else job.finished) - began)
         if result is not None:
             ended_by = result.ended_by
         else:
@@ -221,35 +232,31 @@ class JobTable:
             containment=facts.containment,
             created_at=utc(job.created_at),
             started_at=None if started_at is None else utc(started_at),
-            finished_at=None if finished is None else utc(job.created_at + finished - job.created),
+            finished_at=None
+            if result is None
+            else utc(job.created_at + job.finished - job.created),
             elapsed=elapsed,
             usage=facts.usage,
             ended_by=ended_by,
         )
 
-    def _is_tracked(self, job: Job) -> bool:
-        return job.id in self._jobs
-
     def _leave(self, job: Job, status: JobStatus) -> None:
         """A job is no longer running or stopped."""
-        if status is JobStatus.RUNNING:
+        if status is RUNNING:
             self._running -= 1
-        elif status is JobStatus.STOPPED:
+        elif status is STOPPED:
             del self._stopped[job.id]
 
-    def _wake(self, job: Job) -> None:
-        runner = job.runner
-        if runner is None or not runner.waiters:
-            return
+    def _wake(self, job: Job, runner: Runner) -> None:
         waiters, runner.waiters = runner.waiters, None
-        for waiter in waiters:
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(job)
 
     def _enforce_retention(self) -> None:
-        for job in self.retention.surplus():
+        while (job := self.retention.surplus()) is not None:
             self.remove(job)
-        for job in self.retention.surplus_output():
+        while (job := self.retention.surplus_output()) is not None:
             self.retention.output_dropped(_output_size(job))
             _drop_output(job)
 
@@ -279,7 +286,7 @@ def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
     if report.is_lost:
         return Happening.BE_LOST
     if report.result.code == 0:
-        return Happening.SUCCEED
+        return SUCCEED
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
 
 
@@ -289,9 +296,10 @@ def _is_told(streams: Streams, result: ExecResult) -> bool:
 
 
 def _output_size(job: Job) -> int:
-    result, streams = job.result, job.known.streams
+    result, facts = job.result, job.facts
     size = 0 if result is None else len(result.out) + len(result.err)
-    if streams is not None:
+    if facts is not None and facts.streams is not None:
+        streams = facts.streams
         size += streams.stdout.stats().current_size + streams.stderr.stats().current_size
     return size
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from amper.job.job import Job
+from amper.manager.runner import LocalRunner
 from amper.values import JobId
 
 
@@ -25,6 +26,16 @@ class Admission:
     def is_full(self) -> bool:
         """Whether one more would be too many."""
         return self.max_running is not None and self.running >= self.max_running
+
+    def give_place(self, runner: LocalRunner) -> None:
+        """Count one that starts."""
+        self.running += 1
+        runner.has_place = True
+
+    def take_place(self, runner: LocalRunner) -> None:
+        """Count one that is over."""
+        self.running -= 1
+        runner.has_place = False
 
     def queue(self, job: Job) -> None:
         """Let a job wait for its turn."""

@@ -8,7 +8,7 @@ from typing import Any
 from amper.flow.oneshot import Receiver
 from amper.job.runner import Ended, Streams
 from amper.manager.coroutines import CANCELLED, close_streams, failed, result_of
-from amper.manager.runner import LocalRunner, Reports
+from amper.manager.runner import LocalRunner
 from amper.values import EndedBy
 
 Channel = Receiver[Any] | asyncio.Future[Any]
@@ -17,12 +17,7 @@ Channel = Receiver[Any] | asyncio.Future[Any]
 class ChannelRunner(LocalRunner):
     """Waits for somebody else's report."""
 
-    __slots__ = ("_channel",)
-
-    def __init__(
-        self, reports: Reports, channel: Channel | None, streams: Streams | None = None
-    ) -> None:
-        super().__init__(reports)
+    def __init__(self, channel: Channel | None, streams: Streams | None = None) -> None:
         self._channel = channel
         self.streams = streams
 
@@ -35,6 +30,11 @@ class ChannelRunner(LocalRunner):
 
     def discard(self) -> None:
         """It is never queued: what runs elsewhere runs already."""
+
+    @property
+    def needs_place(self) -> bool:
+        # It runs elsewhere already.
+        return False
 
     @property
     def has_work(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from amper.job.runner import Ended, Streams
 from amper.manager.coroutines import close_streams
-from amper.manager.runner import LocalRunner, Reports
+from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
@@ -61,27 +61,16 @@ class CommandOptions:
 class CommandRunner(LocalRunner):
     """Runs one OS command."""
 
-    __slots__ = (
-        "_deadline",
-        "_exit",
-        "_kernel",
-        "_options",
-        "_stdin_waiters",
-        "_timer",
-        "_watch",
-        "command",
-    )
+    command: Command | None = None
+    _exit: Exit | None = None
+    _deadline: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _watch: GroupWatch | None = None
 
-    def __init__(self, reports: Reports, kernel: Kernel, options: CommandOptions) -> None:
-        super().__init__(reports)
+    def __init__(self, kernel: Kernel, options: CommandOptions) -> None:
         self.streams = Streams.empty()
-        self.command: Command | None = None
         self._kernel = kernel
         self._options = options
-        self._exit: Exit | None = None
-        self._deadline: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._watch: GroupWatch | None = None
         self._stdin_waiters: list[asyncio.Future[None]] = []
 
     def start(self) -> None:

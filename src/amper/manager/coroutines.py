@@ -13,17 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Iterator
 from typing import Any, Final
 
 from amper.flow.cancel import CancellationToken
 from amper.job.runner import Ended, Streams
-from amper.manager.runner import LocalRunner, Reports
+from amper.manager.runner import LocalRunner
 from amper.values import EndedBy, ExecResult, JobId
 
 CANCELLED: Final = ExecResult(130)
-SUCCEEDED: Final = ExecResult(0)
+SUCCEEDED: Final = Ended(ExecResult(0))
 
 _live_tasks: Final[set[asyncio.Task[None]]] = set()
 _current: Final[contextvars.ContextVar[CoroutineRunner]] = contextvars.ContextVar("amper_job")
@@ -62,17 +61,18 @@ def current_job() -> CurrentJob | None:
 class CoroutineRunner(LocalRunner):
     """Runs a coroutine or an awaitable as a task of the event loop."""
 
-    __slots__ = ("_awaitable", "_context", "_is_asked", "_task", "loop")
+    _context: contextvars.Context | None = None
+    _is_asked = False
+    _task: asyncio.Task[None] | None = None
 
-    def __init__(
-        self, reports: Reports, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]
-    ) -> None:
-        super().__init__(reports)
-        self._awaitable = awaitable
+    def __init__(self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> None:
         self.loop = loop
-        self._is_asked = False
-        self._task: asyncio.Task[None] | None = None
-        self._context: contextvars.Context | None = None
+        self._awaitable = awaitable
+
+    @property
+    def needs_place(self) -> bool:
+        # A task runs already, and cannot be held back.
+        return not isinstance(self._awaitable, asyncio.Task)
 
     def hold(self) -> None:
         """Keep the caller's context for a start that comes later."""
@@ -85,12 +85,7 @@ class CoroutineRunner(LocalRunner):
             return
         driver = self._drive()
         driver.send(None)
-        # The task copies the context in which it is made.
-        outside = _current.set(self)
-        try:
-            task = self.loop.create_task(driver, name=self.job.command)
-        finally:
-            _current.reset(outside)
+        task = self.loop.create_task(driver, name=self.job.command)
         # With an eager task factory it may be over already.
         if not self.is_over:
             self._task = task
@@ -130,38 +125,40 @@ class CoroutineRunner(LocalRunner):
 
     async def _drive(self) -> None:
         try:
-            await _pause()
-            result = self._succeeded(await self._awaitable)
+            await _PAUSE  # type: ignore[misc]  # An iterator is all that Python asks for.
+            # From here on it is the task that runs, in its own copy of the caller's context.
+            _current.set(self)
+            value = await self._awaitable
+            report = (
+                SUCCEEDED
+                if value is None and self.streams is None
+                else Ended(result_of(self.streams, value))
+            )
         except asyncio.CancelledError:
             # A coroutine that was cancelled before its first step would complain of its neglect.
             dispose(self._awaitable)
             if self.ended_by is None:
                 self.claim(EndedBy("loop_closed" if self._is_loop_ending() else "cancel"))
-            result = close_streams(self.streams, CANCELLED)
+            report = Ended(close_streams(self.streams, CANCELLED))
         except (SystemExit, KeyboardInterrupt) as error:
-            self._report(failed(self.streams, error))
+            self._report(Ended(failed(self.streams, error)))
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
-            result = failed(self.streams, error)
-        self._report(result)
+            report = Ended(failed(self.streams, error))
+        self._report(report)
 
     def _is_loop_ending(self) -> bool:
         """Return whether the task is cancelled with all the others, as `asyncio.run` does at its end."""
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0 and self.reports.is_loop_ending()
 
-    def _report(self, result: ExecResult) -> None:
+    def _report(self, report: Ended) -> None:
         if self._task is not None:
             _live_tasks.discard(self._task)
             self._task = None
         # It may have been given up long ago.
         if not self.is_over:
-            self.reports.job_ended(self, Ended(result))
-
-    def _succeeded(self, value: Any) -> ExecResult:
-        if value is None and self.streams is None:
-            return SUCCEEDED
-        return result_of(self.streams, value)
+            self.reports.job_ended(self, report)
 
 
 def own_streams(runner: LocalRunner) -> Streams:
@@ -230,9 +227,14 @@ def dispose(awaitable: object) -> None:
         awaitable.cancel()
 
 
-@types.coroutine
-def _pause() -> Generator[None, None, None]:
-    yield
+class _Pause:
+    """Awaited, it gives control back once, and is the cheapest thing that does."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter((None,))
+
+
+_PAUSE: Final = _Pause()
 
 
 def _described(error: BaseException) -> str:

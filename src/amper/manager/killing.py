@@ -119,7 +119,7 @@ class Cascade:
         """Signal every group of the job, also those that it got after the cascade began."""
         known = {watch.group for watch in self._watches}
         if self._kernel is not None:
-            for group in self._runner.groups or ():
+            for group in self._runner.groups:
                 if group not in known:
                     self._watches.append(GroupWatch(group, self._kernel, self._check))
         for watch in self._watches:

@@ -18,7 +18,7 @@ import signal as signals
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, Final, Self
 
 from amper.errors import InternalError, ManagerClosed, WrongLoop
@@ -27,7 +27,7 @@ from amper.flow.stream import BoundedStream
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Ended, Runner, Streams
-from amper.job.table import JobTable, closed_streams, output_of
+from amper.job.table import STOPPED, JobTable, closed_streams, output_of
 from amper.manager.admission import Admission
 from amper.manager.channels import Channel, ChannelRunner, check_channel
 from amper.manager.commands import CommandOptions, CommandRunner, Descendants
@@ -116,12 +116,12 @@ class JobManager:
         self._grace_period = _checked_seconds(grace_period, "grace_period")
         self._containment: Containment = containment
         self._admission = Admission(max_running)
-        self._table = JobTable(self._now, finished_retention, self._job_removed)
+        self._files = OutputFiles()
+        self._table = JobTable(time.monotonic, finished_retention, self._files.delete)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._slices: Slices | None = None
         self._persists_output = True
-        self._files = OutputFiles()
         self._untracked: set[LocalRunner] = set()
         self._remains: dict[JobId, LocalRunner] = {}
         self._starts_in_turn = 0
@@ -154,17 +154,15 @@ class JobManager:
             TypeError: `future` cannot be awaited.
         """
         try:
-            check_awaitable(future)
+            if not isinstance(future, CoroutineType):
+                check_awaitable(future)
             facts = _facts(command, name, tags)
-            loop = self._enter()
-            self._check_open()
+            loop = self._enter_open()
         except BaseException:
             dispose(future)
             raise
-        runner = CoroutineRunner(self, loop, future)
-        if isinstance(future, asyncio.Task) or self._admission.max_running is None:
-            return self._add(command, Happening.START, runner, facts)
-        return self._admit(command, runner, facts)
+        runner = CoroutineRunner(loop, future)
+        return self._begin(command, runner, facts)
 
     async def register(
         self, command: str, rx: Channel, *, name: str | None = None, tags: Iterable[str] = ()
@@ -174,7 +172,7 @@ class JobManager:
         `rx` is the receiver of `oneshot()` or an `asyncio.Future`. A sender that goes away without
         a result ends the job `failed:1`.
         """
-        return self._register(command, rx, None, name, tags)
+        return self._register(command, rx, None, name, tags).id
 
     async def register_with_streams(
         self,
@@ -194,7 +192,7 @@ class JobManager:
         for stream in (stdout, stderr):
             if not isinstance(stream, BoundedStream):
                 raise TypeError(f"a job's output is a BoundedStream, not {type(stream).__name__}")
-        return self._register(command, rx, Streams(stdout, stderr), name, tags)
+        return self._register(command, rx, Streams(stdout, stderr), name, tags).id
 
     async def register_stopped(
         self,
@@ -211,9 +209,9 @@ class JobManager:
         It ends through `rx` or `finish`. Raises ValueError for a process group of 1 or below.
         """
         _check_pgid(pgid)
-        id = self._register(command, rx, None, name, tags, Happening.STOP)
-        self._set_process(self._existing(id), pid, pgid)
-        return id
+        job = self._register(command, rx, None, name, tags, Happening.STOP)
+        self._set_process(job, pid, pgid)
+        return job.id
 
     async def start(
         self,
@@ -250,18 +248,16 @@ class JobManager:
         facts = _facts(_as_text(command), name, tags) or Facts()
         program = Program(command, cwd, env)
         options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
-        loop = self._enter()
-        self._check_open()
+        loop = self._enter_open()
         while self._starts_in_turn >= STARTS_PER_TURN:
             await asyncio.sleep(0)
-            loop = self._enter()
-            self._check_open()
+            loop = self._enter_open()
         self._count_start(loop)
         facts.cwd = _directory(cwd)
         facts.containment = self._containment
         self._sweep_remains()
-        runner = CommandRunner(self, self._open_kernel(loop), options)
-        return self._admit(_as_text(command), runner, facts)
+        runner = CommandRunner(self._open_kernel(loop), options)
+        return self._begin(_as_text(command), runner, facts)
 
     async def run(self, command: Command, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
@@ -269,10 +265,12 @@ class JobManager:
         If the caller is cancelled the job is killed. If the job is stopped this goes on waiting.
         """
         id = await self.start(command, **options)
+        loop = self._enter()
         job = self._existing(id)
         try:
             while job.result is None:
-                await self._wait_change(job)
+                # It is this call's own job, so that no waiter is left behind for long.
+                await self._change_of(job, loop)
         except asyncio.CancelledError:
             self._end(job, EndedBy("kill", "whoever ran it was cancelled"))
             raise
@@ -288,14 +286,18 @@ class JobManager:
         removed before it ends, and after `timeout` seconds. A cancelled waiter leaves the job
         running.
         """
-        self._enter()
+        loop = self._enter()
         job = self._table.get(id)
         if job is None:
             return None
         if job.result is None:
-            if job.status is JobStatus.STOPPED:
+            if job.status is STOPPED:
                 return None
-            await self._wait_change(job, timeout)
+            waiter = self._change_of(job, loop, timeout)
+            try:
+                await waiter
+            finally:
+                self._table.leave(job, waiter)
             if job.result is None:
                 return None
         self._table.take(job)
@@ -533,9 +535,9 @@ class JobManager:
         number = signals.Signals(sig)
         job = self._table.get(id)
         runner = self._remains.get(id) if job is None or job.runner is None else job.runner
-        if runner is None or not self._local(runner).groups:
+        if runner is None:
             return False
-        sent = [group.signal(number) for group in self._local(runner).groups or ()]
+        sent = [group.signal(number) for group in self._local(runner).groups]
         if any(sent) and number not in _NOT_DEADLY:
             self._local(runner).signals_sent |= {number}
         return any(sent)
@@ -687,20 +689,21 @@ class JobManager:
     def job_ended(self, runner: LocalRunner, report: Ended) -> None:
         """Take the end of a job from its runner."""
         job = runner.job
-        if runner.ended_by is None:
+        if runner.ended_by is None and report.result.code != 0:
             _claim_for_sender(runner, report)
         self._table.ended(job, report)
-        if runner.is_counted:
-            self._admission.running -= 1
         if self._untracked:
             self._untracked.discard(runner)
         if runner.has_remains:
             self._remains[job.id] = runner
         if runner.cascade is not None:
             runner.cascade.work_ended()
-        if runner.persists_output and self._table.get(job.id) is job:
+        has_output = runner.streams is not None or report.result.has_output
+        if has_output and runner.persists_output and self._table.get(job.id) is job:
             self._files.write(job)
-        self._start_queued()
+        if runner.has_place:
+            self._admission.take_place(runner)
+            self._start_queued()
 
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade for a runner that was told to end."""
@@ -725,6 +728,15 @@ class JobManager:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move(loop)
+        return loop
+
+    def _enter_open(self) -> asyncio.AbstractEventLoop:
+        """Do as `_enter` does, for a new job."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move(loop)
+        if self._is_closed:
+            raise ManagerClosed
         return loop
 
     def _catch_up(self) -> None:
@@ -754,14 +766,7 @@ class JobManager:
             self._kernel = Kernel(loop)
         return self._kernel
 
-    def _now(self) -> float:
-        return time.monotonic() if self._loop is None else self._loop.time()
-
     # Starting.
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ManagerClosed
 
     def _count_start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._starts_in_turn == 0:
@@ -771,17 +776,18 @@ class JobManager:
     def _forget_starts(self) -> None:
         self._starts_in_turn = 0
 
-    def _admit(self, command: str, runner: LocalRunner, facts: Facts | None) -> JobId:
+    def _begin(self, command: str, runner: LocalRunner, facts: Facts | None) -> JobId:
         """Start a job if there is a place for it, or queue it."""
-        if self._admission.max_running is None:
-            return self._add(command, Happening.START, runner, facts)
-        if not self._admission.is_full:
-            self._admission.running += 1
-            runner.is_counted = True
-            return self._add(command, Happening.START, runner, facts)
-        runner.hold()
-        job = self._record(command, Happening.QUEUE, runner, facts)
-        self._admission.queue(job)
+        admission = self._admission
+        if admission.max_running is not None and runner.needs_place:
+            if admission.is_full:
+                runner.hold()
+                job = self._add(command, runner, facts, Happening.QUEUE)
+                admission.queue(job)
+                return job.id
+            admission.give_place(runner)
+        job = self._add(command, runner, facts)
+        runner.start()
         return job.id
 
     def _start_queued(self) -> None:
@@ -792,8 +798,7 @@ class JobManager:
         try:
             while (job := self._admission.next()) is not None:
                 assert job.runner is not None
-                self._admission.running += 1
-                self._local(job.runner).is_counted = True
+                self._admission.give_place(self._local(job.runner))
                 self._table.started(job)
                 job.runner.start()
         finally:
@@ -807,25 +812,25 @@ class JobManager:
         name: str | None,
         tags: Iterable[str],
         happening: Happening = Happening.START,
-    ) -> JobId:
+    ) -> Job:
         facts = _facts(command, name, tags)
         channel = None if rx is None and happening is Happening.STOP else check_channel(rx)
-        self._enter()
-        self._check_open()
-        return self._add(command, happening, ChannelRunner(self, channel, streams), facts)
+        self._enter_open()
+        runner = ChannelRunner(channel, streams)
+        job = self._add(command, runner, facts, happening)
+        runner.start()
+        return job
 
     def _add(
-        self, command: str, happening: Happening, runner: LocalRunner, facts: Facts | None
-    ) -> JobId:
-        job = self._record(command, happening, runner, facts)
-        runner.start()
-        return job.id
-
-    def _record(
-        self, command: str, happening: Happening, runner: LocalRunner, facts: Facts | None
+        self,
+        command: str,
+        runner: LocalRunner,
+        facts: Facts | None,
+        happening: Happening = Happening.START,
     ) -> Job:
         job = self._table.add(command, happening, runner, facts)
         runner.job = job
+        runner.reports = self
         runner.persists_output = self._persists_output
         return job
 
@@ -955,18 +960,16 @@ class JobManager:
         if group is not None and job.runner is not None:
             self._local(job.runner).add_group(group)
 
-    async def _wait_change(self, job: Job, timeout: float | None = None) -> None:
-        """Wait until a job ends, stops, or leaves the table, or for `timeout` seconds."""
-        loop = self._enter()
+    def _change_of(
+        self, job: Job, loop: asyncio.AbstractEventLoop, timeout: float | None = None
+    ) -> asyncio.Future[Any]:
+        """Return a future that is done when a job ends, stops or leaves the table, or at a timeout."""
         waiter = loop.create_future()
         self._table.wait(job, waiter)
-        timer = None if timeout is None else loop.call_later(timeout, wake, waiter)
-        try:
-            await waiter
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._table.leave(job, waiter)
+        if timeout is not None:
+            timer = loop.call_later(timeout, wake, waiter)
+            waiter.add_done_callback(lambda _: timer.cancel())
+        return waiter
 
     def _streams_of(self, job: Job) -> Streams:
         if job.runner is not None:
@@ -986,9 +989,6 @@ class JobManager:
             return None
         streams = self._streams_of(job)
         return streams.stdout if name == "stdout" else streams.stderr
-
-    def _job_removed(self, job: Job) -> None:
-        self._files.delete(job)
 
     def _checked_grace(self, grace_period: float | None) -> float:
         if grace_period is None:
@@ -1011,8 +1011,6 @@ async def _follow(stream: BoundedStream | None, since: int) -> AsyncIterator[Chu
 
 def _claim_for_sender(runner: LocalRunner, report: Ended) -> None:
     """Put down who ended a job that nobody claimed: its token, or a signal that was sent here."""
-    if report.result.code == 0:
-        return
     if runner.token is not None and runner.token.is_cancelled:
         runner.claim(EndedBy("cancel", runner.token.reason))
         return
@@ -1027,12 +1025,14 @@ def _facts(command: str, name: str | None, tags: Iterable[str]) -> Facts | None:
         raise TypeError(f"a command is a str, not {type(command).__name__}")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"a name is a str, not {type(name).__name__}")
+    if name is None and not tags:
+        return None
     if isinstance(tags, str):
         raise TypeError("tags are several: give a tuple of str, not one str")
     all_tags = tuple(tags)
     if not all(isinstance(tag, str) for tag in all_tags):
         raise TypeError("a tag is a str")
-    return None if name is None and not all_tags else Facts(name, all_tags)
+    return Facts(name, all_tags)
 
 
 def _as_text(command: Command) -> str:

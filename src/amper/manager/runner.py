@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from amper.flow.cancel import CancellationToken
@@ -31,19 +32,14 @@ class Reports(Protocol):
 
 
 class LocalRunner(Runner):
-    """A runner on this machine."""
-
-    __slots__ = ("cascade", "groups", "is_counted", "job", "reports", "signals_sent")
+    """A runner on this machine. The manager tells it its job, and where to report, before it starts."""
 
     job: Job
-
-    def __init__(self, reports: Reports) -> None:
-        super().__init__()
-        self.reports = reports
-        self.groups: list[ProcessGroup] | None = None
-        self.cascade: Cascade | None = None
-        self.is_counted = False
-        self.signals_sent: frozenset[int] = frozenset()
+    reports: Reports
+    groups: Sequence[ProcessGroup] = ()
+    cascade: Cascade | None = None
+    has_place = False
+    signals_sent: frozenset[int] = frozenset()
 
     def be_cancelled(self) -> None:
         """The job's own token was tripped."""
@@ -59,19 +55,22 @@ class LocalRunner(Runner):
 
     def add_group(self, group: ProcessGroup) -> None:
         """Count a process group as the job's; it is closed with the rest."""
-        if self.groups is None:
-            self.groups = []
-        self.groups.append(group)
+        self.groups = (*self.groups, group)
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether the job counts among those of which `max_running` may run."""
+        return True
 
     @property
     def has_remains(self) -> bool:
         """Whether anything of a job that is over may still be there."""
-        return any(not group.is_closed for group in self.groups or ())
+        return bool(self.groups) and any(not group.is_closed for group in self.groups)
 
     @property
     def is_killable(self) -> bool:
         """Whether there is anything that a signal or a token could reach."""
-        return self.has_work or any(not group.is_gone() for group in self.groups or ())
+        return self.has_work or any(not group.is_gone() for group in self.groups)
 
     def hold(self) -> None:
         """The start comes later, out of the caller's sight."""
@@ -88,13 +87,12 @@ class LocalRunner(Runner):
 
     def let_go(self) -> None:
         """Close the descriptors that are still held for the job, whatever still runs."""
-        groups, self.groups = self.groups, None
-        for group in groups or ():
+        for group in self.groups:
             group.close()
 
     def forget_dead_groups(self) -> None:
         """Close what is held for groups of which nothing is left."""
-        for group in self.groups or ():
+        for group in self.groups:
             if group.is_gone():
                 group.close()
 

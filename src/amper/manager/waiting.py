@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from operator import attrgetter
 
 from amper.job.events import EventLog
 from amper.job.job import Job
@@ -24,7 +25,7 @@ class Gathering:
         self._table = table
         jobs = list(jobs)
         over = [job for job in jobs if job.result is not None]
-        over.sort(key=lambda job: job.finished or 0.0)
+        over.sort(key=attrgetter("finished"))
         self._over = deque(over)
         self._pending = {
             job.id: job
