@@ -29,11 +29,11 @@ class Ring:
 
     __slots__ = (
         "_capacity",
-        "_frozen",
         "_lent",
         "_lock",
         "_memory",
         "_storage",
+        "frozen",
         "max_size",
         "total",
     )
@@ -48,14 +48,15 @@ class Ring:
         self._storage: io.BytesIO | None = None
         self._memory: memoryview | None = None
         self._lent = 0
-        self._frozen: bytes | None = None
+        self.frozen: bytes | None = None
+        """What is kept, once nothing will be written any more."""
         self._lock = threading.Lock()
 
     @property
     def start(self) -> int:
         """The offset of the oldest byte that is kept."""
-        if self._frozen is not None:
-            return self.total - len(self._frozen)
+        if self.frozen is not None:
+            return self.total - len(self.frozen)
         return max(0, self.total - self.max_size)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -92,12 +93,12 @@ class Ring:
 
     def read(self, start: int = 0, stop: int | None = None) -> tuple[int, bytes]:
         """Return the bytes from offset `start` to `stop` that are kept, and where they begin."""
-        frozen = self._frozen
+        frozen = self.frozen
         if frozen is not None:
             return _slice(frozen, self.total - len(frozen), start, stop)
         with self._lock:
-            if self._frozen is not None:
-                return _slice(self._frozen, self.total - len(self._frozen), start, stop)
+            if self.frozen is not None:
+                return _slice(self.frozen, self.total - len(self.frozen), start, stop)
             stop = self.total if stop is None else min(stop, self.total)
             start = max(
                 start, self.total + self._lent - self.max_size, self.total - self.max_size, 0
@@ -113,16 +114,16 @@ class Ring:
     def freeze(self) -> bytes:
         """Make the memory itself the bytes that are kept, and return them. Nothing is written after."""
         with self._lock:
-            if self._frozen is None:
-                self._frozen = self._taken()
+            if self.frozen is None:
+                self.frozen = self._taken()
                 self._storage = None
                 self._capacity = 0
-            return self._frozen
+            return self.frozen
 
     def evict(self) -> int:
         """Drop what a frozen ring keeps; return how many bytes that was."""
-        assert self._frozen is not None
-        size, self._frozen = len(self._frozen), b""
+        assert self.frozen is not None
+        size, self.frozen = len(self.frozen), b""
         return size
 
     @classmethod
@@ -130,7 +131,7 @@ class Ring:
         """Return a frozen ring over existing bytes, after `evicted` that were dropped."""
         ring = cls(max_size)
         ring.total = evicted + len(data)
-        ring._frozen = data
+        ring.frozen = data
         return ring
 
     def _taken(self) -> bytes:

@@ -97,6 +97,11 @@ class BoundedStream:
         """How many bytes were ever written."""
         return self._ring.total
 
+    @property
+    def bytes_evicted(self) -> int:
+        """How many of them are not kept any more."""
+        return self._ring.start
+
     def close(self) -> None:
         """End the stream: followers get what is kept, and then their end. Idempotent."""
         self._is_closed = True
@@ -110,6 +115,10 @@ class BoundedStream:
         if self._waiters:
             self._wake()
         return data
+
+    def is_frozen_as(self, data: bytes) -> bool:
+        """Return whether the stream is closed, and `data` is its own memory."""
+        return self._ring.frozen is data
 
     def evict(self) -> int:
         """Drop what a frozen stream keeps; return how many bytes that was."""

@@ -151,8 +151,12 @@ class JobTable:
             facts = job.own_facts()
             facts.signal = report.signal
             facts.usage = report.usage
-        if runner.streams is not None and not _is_told(runner.streams, result):
-            job.own_facts().streams = runner.streams
+        streams = runner.streams
+        # Where the result's bytes are the streams' own memory, the result alone can stay.
+        if streams is not None and not (
+            streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
+        ):
+            job.own_facts().streams = streams
         # Whoever sees a final status sees everything else.
         job.status = next_status(before, happening)
         runner.is_over = True
@@ -290,17 +294,12 @@ def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
 
 
-def _is_told(streams: Streams, result: ExecResult) -> bool:
-    """Return whether the streams hold the result's own bytes, so that the result alone can stay."""
-    return streams.stdout.read() is result.out and streams.stderr.read() is result.err
-
-
 def _output_size(job: Job) -> int:
     result, facts = job.result, job.facts
     size = 0 if result is None else len(result.out) + len(result.err)
     if facts is not None and facts.streams is not None:
-        streams = facts.streams
-        size += streams.stdout.stats().current_size + streams.stderr.stats().current_size
+        for stream in facts.streams:
+            size += stream.total_written - stream.bytes_evicted
     return size
 
 

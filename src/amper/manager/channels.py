@@ -7,7 +7,7 @@ from typing import Any
 
 from amper.flow.oneshot import Receiver
 from amper.job.runner import Ended, Streams
-from amper.manager.coroutines import CANCELLED, close_streams, failed, result_of
+from amper.manager.coroutines import CANCELLED, closed, failed, result_of
 from amper.manager.runner import LocalRunner
 from amper.values import EndedBy
 
@@ -47,7 +47,7 @@ class ChannelRunner(LocalRunner):
 
     def close(self) -> None:
         """End the job because its manager ends."""
-        self._report(Ended(close_streams(self.streams, CANCELLED)))
+        self._report(Ended(closed(self.streams, CANCELLED)))
 
     def _received(self, channel: Channel) -> None:
         if self.is_over:
@@ -56,7 +56,7 @@ class ChannelRunner(LocalRunner):
             value = channel.result()
         except asyncio.CancelledError:
             self.claim(EndedBy("cancel"))
-            self._report(Ended(close_streams(self.streams, CANCELLED)))
+            self._report(Ended(closed(self.streams, CANCELLED)))
         except Exception as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
             self._report(Ended(failed(self.streams, error)))
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from amper.job.runner import Ended, Streams
-from amper.manager.coroutines import close_streams
+from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input
 from amper.process.group import GroupWatch
@@ -20,7 +20,7 @@ from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program
-from amper.values import EndedBy, ExecResult, ExitStatus
+from amper.values import EndedBy, ExitStatus
 
 TIMED_OUT: Final = 124
 LOST: Final = 1
@@ -29,7 +29,7 @@ LOST: Final = 1
 Descendants = Literal["leave", "wait", "kill"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CommandOptions:
     """How a command is run, checked."""
 
@@ -49,9 +49,12 @@ class CommandOptions:
                 )
             if not command:
                 raise ValueError("a command needs at least the name of a program")
-        _check_file(self.stdin, "stdin", (PIPE, DEVNULL), (bytes, bytearray, memoryview))
-        _check_file(self.stdout, "stdout", (PIPE, DEVNULL))
-        _check_file(self.stderr, "stderr", (PIPE, STDOUT, DEVNULL))
+        if self.stdin != DEVNULL:
+            _check_file(self.stdin, "stdin", (PIPE,), (bytes, bytearray, memoryview))
+        if self.stdout != PIPE:
+            _check_file(self.stdout, "stdout", (DEVNULL,))
+        if self.stderr != PIPE:
+            _check_file(self.stderr, "stderr", (STDOUT, DEVNULL))
         if self.timeout is not None and not self.timeout >= 0:
             raise ValueError("timeout must not be negative")
         if self.descendants not in ("leave", "wait", "kill"):
@@ -88,7 +91,7 @@ class CommandRunner(LocalRunner):
             )
         except CannotStart as error:
             streams.stderr.write(f"amper: {error.reason}\n".encode("utf-8", "replace"))
-            self._report(Ended(close_streams(streams, ExecResult(error.code))))
+            self._report(Ended(closed(streams, error.code)))
             return
         self._wake_writers()
         facts = self.job.own_facts()
@@ -211,13 +214,13 @@ class CommandRunner(LocalRunner):
         assert exit is not None
         if self._watch is not None:
             self._watch.close()
-        command.finish_output()
-        if command.late.open_pipes:
-            self.job.own_facts().late = command.late
+        late = command.finish_output()
+        if late is not None:
+            self.job.own_facts().late = late
         status = exit.status
-        result = close_streams(streams, ExecResult(self._code(status)))
+        result = closed(streams, self._code(status))
         signal = None if status is None else status.signal
-        self._report(Ended(result, signal, exit.usage, is_lost=status is None))
+        self._report(Ended(result, signal, exit.usage, status is None))
 
     def _code(self, status: ExitStatus | None) -> int:
         if self.ended_by is not None and self.ended_by.cause == "timeout":

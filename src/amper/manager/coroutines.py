@@ -21,7 +21,7 @@ from amper.job.runner import Ended, Streams
 from amper.manager.runner import LocalRunner
 from amper.values import EndedBy, ExecResult, JobId
 
-CANCELLED: Final = ExecResult(130)
+CANCELLED: Final = 130
 SUCCEEDED: Final = Ended(ExecResult(0))
 
 _live_tasks: Final[set[asyncio.Task[None]]] = set()
@@ -106,7 +106,7 @@ class CoroutineRunner(LocalRunner):
 
     def give_up(self) -> None:
         if not self.is_over:
-            self.reports.job_ended(self, Ended(close_streams(self.streams, CANCELLED)))
+            self.reports.job_ended(self, Ended(closed(self.streams, CANCELLED)))
 
     def own_streams(self) -> Streams:
         """Return the job's streams, made now if nobody asked before."""
@@ -139,7 +139,7 @@ class CoroutineRunner(LocalRunner):
             dispose(self._awaitable)
             if self.ended_by is None:
                 self.claim(EndedBy("loop_closed" if self._is_loop_ending() else "cancel"))
-            report = Ended(close_streams(self.streams, CANCELLED))
+            report = Ended(closed(self.streams, CANCELLED))
         except (SystemExit, KeyboardInterrupt) as error:
             self._report(Ended(failed(self.streams, error)))
             raise
@@ -177,26 +177,20 @@ def result_of(streams: Streams | None, value: Any) -> ExecResult:
     if isinstance(value, ExecResult):
         if streams is not None:
             for stream, output in zip(streams, (value.out, value.err), strict=True):
-                if output and stream.stats().total_written == 0:
+                if output and stream.total_written == 0:
                     stream.write(output)
                 stream.freeze()
         return value
-    return close_streams(streams, ExecResult(0, data=value))
+    return closed(streams, 0, value)
 
 
-def close_streams(streams: Streams | None, result: ExecResult) -> ExecResult:
-    """Close the streams and return `result` with what they hold as its output."""
+def closed(streams: Streams | None, code: int, data: Any = None) -> ExecResult:
+    """Close the streams and return a result with what they hold as its output."""
     if streams is None:
-        return result
-    out, err = streams.stdout.freeze(), streams.stderr.freeze()
-    return ExecResult(
-        result.code,
-        out,
-        err,
-        result.data,
-        streams.stdout.stats().bytes_evicted,
-        streams.stderr.stats().bytes_evicted,
-    )
+        return ExecResult(code, data=data)
+    stdout, stderr = streams
+    out, err = stdout.freeze(), stderr.freeze()
+    return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted)
 
 
 def failed(streams: Streams | None, error: BaseException) -> ExecResult:
@@ -205,7 +199,7 @@ def failed(streams: Streams | None, error: BaseException) -> ExecResult:
     if streams is None:
         return ExecResult.failure(1, message)
     streams.stderr.write(message.encode("utf-8", "replace"))
-    return close_streams(streams, ExecResult(1))
+    return closed(streams, 1)
 
 
 def check_awaitable(future: object) -> None:

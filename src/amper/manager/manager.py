@@ -35,7 +35,7 @@ from amper.manager.coroutines import (
     CANCELLED,
     CoroutineRunner,
     check_awaitable,
-    close_streams,
+    closed,
     dispose,
     own_streams,
 )
@@ -245,19 +245,23 @@ class JobManager:
             ManagerClosed: the manager takes no new jobs.
             TypeError, ValueError: an argument is of no use.
         """
-        facts = _facts(_as_text(command), name, tags) or Facts()
+        text = _as_text(command)
+        facts = _facts(text, name, tags) or Facts()
         program = Program(command, cwd, env)
         options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
         loop = self._enter_open()
         while self._starts_in_turn >= STARTS_PER_TURN:
             await asyncio.sleep(0)
             loop = self._enter_open()
-        self._count_start(loop)
+        if self._starts_in_turn == 0:
+            loop.call_soon(self._forget_starts)
+        self._starts_in_turn += 1
         facts.cwd = _directory(cwd)
         facts.containment = self._containment
-        self._sweep_remains()
+        if self._remains:
+            self._sweep_remains()
         runner = CommandRunner(self._open_kernel(loop), options)
-        return self._begin(_as_text(command), runner, facts)
+        return self._begin(text, runner, facts)
 
     async def run(self, command: Command, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
@@ -768,11 +772,6 @@ class JobManager:
 
     # Starting.
 
-    def _count_start(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._starts_in_turn == 0:
-            loop.call_soon(self._forget_starts)
-        self._starts_in_turn += 1
-
     def _forget_starts(self) -> None:
         self._starts_in_turn = 0
 
@@ -860,7 +859,7 @@ class JobManager:
         assert runner is not None
         runner.claim(ended_by)
         runner.discard()
-        self.job_ended(self._local(runner), Ended(close_streams(runner.streams, CANCELLED)))
+        self.job_ended(self._local(runner), Ended(closed(runner.streams, CANCELLED)))
 
     async def _close(self, grace_period: float, reason: str | None) -> None:
         """End everything. This task is cancelled by the end of its loop alone, and hurries then."""
@@ -1039,9 +1038,9 @@ def _as_text(command: Command) -> str:
     """Return a command as people read it."""
     if isinstance(command, str):
         return command
-    if not isinstance(command, Iterable):
+    if not isinstance(command, list | tuple) and not isinstance(command, Iterable):
         raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
-    return shlex.join(os.fsdecode(argument) for argument in command)
+    return shlex.join(map(os.fsdecode, command))
 
 
 def _directory(cwd: str | os.PathLike[str] | None) -> str | None:

@@ -44,7 +44,7 @@ Output = BoundedStream | int | HasFileno
 class Command:
     """A command that runs, or has run, in a session and process group of its own."""
 
-    __slots__ = ("_kernel", "_on_exit", "_pidfd", "_pumps", "group", "late", "pid", "stdin")
+    __slots__ = ("_kernel", "_on_exit", "_pidfd", "_pumps", "group", "pid", "stdin")
 
     def __init__(
         self,
@@ -68,7 +68,6 @@ class Command:
         self._pumps: list[OutputPump] = []
         self.stdin: InputPump | None = None
         self.group: ProcessGroup | None = None
-        self.late = LateOutput()
         childs: list[int] = []
         try:
             kernel.reserve.fill()
@@ -92,10 +91,17 @@ class Command:
         """Whether somebody may still write to the command's output."""
         return any(pump.is_open for pump in self._pumps)
 
-    def finish_output(self) -> None:
-        """Take what the pipes hold at this instant. What comes later is drained into `late`."""
+    def finish_output(self) -> LateOutput | None:
+        """Take what the pipes hold at this instant.
+
+        What comes later is drained into what this returns: None if nobody holds the pipes any more.
+        """
+        late: LateOutput | None = None
         for pump in self._pumps:
-            pump.finish(self.late)
+            if pump.is_open:
+                late = late or LateOutput()
+                pump.finish(late)
+        return late if late is not None and late.open_pipes else None
 
     def close(self) -> None:
         """Let go of all descriptors, whatever still runs."""

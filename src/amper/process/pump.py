@@ -100,8 +100,9 @@ class OutputPump:
                 self.stream.commit(count)
             else:
                 data = os.read(self._fd, size)
-                self.stream.write(data)
                 count = len(data)
+                if count:
+                    self.stream.write(data)
         except BlockingIOError:
             return -1
         return count

@@ -16,6 +16,8 @@ _PIDFD_GET_INFO: Final = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
 _PIDFD_INFO_EXIT: Final = 1 << 3
 _EXIT_CODE_OFFSET: Final = 60
 
+SUCCESS: Final = ExitStatus.exited(0)
+
 
 class Exit(NamedTuple):
     """The end of a process. `status` is None if nobody can tell any more; then it is lost."""
@@ -37,7 +39,10 @@ def reap(pid: int, pidfd: int) -> Exit | None:
     except ChildProcessError:
         return Exit(_status_of_reaped(pidfd), None)
     # ru_maxrss is in KiB on Linux.
-    return Exit(_decoded(status), Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024))
+    return Exit(
+        SUCCESS if status == 0 else _decoded(status),
+        Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024),
+    )
 
 
 def peek(pidfd: int) -> Exit | None:

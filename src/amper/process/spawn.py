@@ -43,7 +43,7 @@ class CannotStart(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Program:
     """What to execute. A `str` is the shell's; a sequence is executed as it is."""
 
@@ -52,12 +52,14 @@ class Program:
     env: Mapping[str, str] | None = None
 
     @property
+    def words(self) -> Sequence[str | bytes | os.PathLike[str]]:
+        """The program and its arguments."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+
+    @property
     def arguments(self) -> list[bytes]:
         """The argument vector. Raises CannotStart for what no argument can hold."""
-        command = self.command
-        if isinstance(command, str):
-            return [b"/bin/sh", b"-c", _encoded(command, "the command")]
-        return [_encoded(argument, "an argument") for argument in command]
+        return [_encoded(word, "the command") for word in self.words]
 
 
 def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
@@ -70,9 +72,7 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     cwd = None if program.cwd is None else _encoded(program.cwd, "the working directory")
     environment = None if program.env is None else _environment(program.env)
     executables = _candidates(arguments[0], program.env)
-    sys.audit(
-        "subprocess.Popen", os.fsdecode(arguments[0]), program.command, program.cwd, program.env
-    )
+    sys.audit("subprocess.Popen", program.words[0], program.command, program.cwd, program.env)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
     try:
@@ -138,7 +138,9 @@ def _encoded(text: str | bytes | os.PathLike[str], what: str) -> bytes:
     except UnicodeEncodeError as error:
         raise CannotStart(NOT_EXECUTABLE, f"{what} cannot be encoded: {error.reason}") from error
     if b"\0" in encoded:
-        raise CannotStart(NOT_EXECUTABLE, f"{what} contains a NUL byte, which no argument can hold")
+        raise CannotStart(
+            NOT_EXECUTABLE, f"{what} contains a NUL byte, which no program can be given"
+        )
     return encoded
 
 
