@@ -67,9 +67,9 @@ class Runner(ABC):
     def start(self) -> None:
         """Begin. Called once, when the job may run."""
 
-    @abstractmethod
     def discard(self) -> None:
-        """Give up what was never started."""
+        """Give up what was never started, and never will be."""
+        self.is_over = True
 
     def ask_to_end(self) -> None:
         """Ask the work to end in its own way; its process groups are asked by the manager."""

@@ -1,12 +1,17 @@
-"""How many jobs run at once, and who is next."""
+"""How many jobs run at once, who is next, and how many begin in one turn of the loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from typing import Final
 
 from amper.job.job import Job
 from amper.manager.runner import LocalRunner
 from amper.values import JobId
+
+STARTS_PER_TURN: Final = 8
+"""Forks before others have their turn: about a millisecond."""
 
 
 class Admission:
@@ -54,3 +59,26 @@ class Admission:
         if not self._queue or self.is_full:
             return None
         return self._queue.popitem(last=False)[1]
+
+
+class Pace:
+    """Lets a bounded number of commands be forked in one turn of a loop."""
+
+    __slots__ = ("_count", "_loop")
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._count = 0
+
+    async def turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until one more may be forked. A caller that is cancelled here has forked nothing."""
+        while self._loop is loop and self._count >= STARTS_PER_TURN:  # noqa: ASYNC110 - a turn it is.
+            await asyncio.sleep(0)
+        if self._loop is not loop or self._count == 0:
+            self._loop = loop
+            self._count = 0
+            loop.call_soon(self._begin_anew)
+        self._count += 1
+
+    def _begin_anew(self) -> None:
+        self._count = 0

@@ -28,9 +28,6 @@ class ChannelRunner(LocalRunner):
         elif channel is not None:
             channel.add_done_callback(self._received)
 
-    def discard(self) -> None:
-        """It is never queued: what runs elsewhere runs already."""
-
     @property
     def needs_place(self) -> bool:
         # It runs elsewhere already.
@@ -46,7 +43,6 @@ class ChannelRunner(LocalRunner):
         self._report(Ended(result_of(self.streams, value)))
 
     def close(self) -> None:
-        """End the job because its manager ends."""
         self._report(Ended(closed(self.streams, CANCELLED)))
 
     def _received(self, channel: Channel) -> None:

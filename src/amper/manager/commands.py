@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from amper.job.runner import Ended, Streams
+from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input
@@ -41,22 +42,14 @@ class CommandOptions:
     descendants: Descendants = "leave"
 
     def __post_init__(self) -> None:
-        command = self.program.command
-        if not isinstance(command, str):
-            if isinstance(command, bytes | bytearray):
-                raise TypeError(
-                    "a command is a str for the shell or a sequence of arguments, not bytes"
-                )
-            if not command:
-                raise ValueError("a command needs at least the name of a program")
         if self.stdin != DEVNULL:
-            _check_file(self.stdin, "stdin", (PIPE,), (bytes, bytearray, memoryview))
+            _check_file(self.stdin, "stdin", (PIPE,), bytes)
         if self.stdout != PIPE:
             _check_file(self.stdout, "stdout", (DEVNULL,))
         if self.stderr != PIPE:
             _check_file(self.stderr, "stderr", (STDOUT, DEVNULL))
-        if self.timeout is not None and not self.timeout >= 0:
-            raise ValueError("timeout must not be negative")
+        if self.timeout is not None:
+            self.timeout = checked_seconds(self.timeout, "timeout")
         if self.descendants not in ("leave", "wait", "kill"):
             raise ValueError('descendants must be "leave", "wait" or "kill"')
 
@@ -89,9 +82,13 @@ class CommandRunner(LocalRunner):
                 on_exit=self._leader_ended,
                 on_stdin=self._wake_writers,
             )
-        except CannotStart as error:
-            streams.stderr.write(f"amper: {error.reason}\n".encode("utf-8", "replace"))
-            self._report(Ended(closed(streams, error.code)))
+        except BaseException as error:
+            # Whatever it was, the job is in the table and must not seem to run.
+            failure = error if isinstance(error, CannotStart) else CannotStart(126, repr(error))
+            streams.stderr.write(f"amper: {failure.reason}\n".encode("utf-8", "replace"))
+            self._report(Ended(closed(streams, failure.code)))
+            if failure is not error:
+                raise
             return
         self._wake_writers()
         facts = self.job.own_facts()
@@ -104,7 +101,8 @@ class CommandRunner(LocalRunner):
             self.set_timer()
 
     def discard(self) -> None:
-        """Nothing was opened yet."""
+        super().discard()
+        self._wake_writers()
 
     def set_timer(self) -> None:
         """Watch the deadline on the loop that runs the command now."""
@@ -122,6 +120,16 @@ class CommandRunner(LocalRunner):
     def all_died(self) -> None:
         if self._exit is not None and not self.is_over:
             self._finish()
+
+    def give_up(self) -> None:
+        # The leader is gone, and what it left cannot be waited for.
+        self.all_died()
+
+    def abandon(self) -> None:
+        if not self.is_over:
+            assert self.streams is not None
+            self._report(Ended(closed(self.streams, LOST), is_lost=True))
+        super().abandon()
 
     def let_go(self) -> None:
         super().let_go()
@@ -143,29 +151,28 @@ class CommandRunner(LocalRunner):
 
         A caller that is cancelled leaves behind what it has handed over: that is still written.
         """
-        while self._is_waiting_for_start or (self._stdin is not None and self._stdin.is_busy):
-            await self._stdin_change()
+        await self._started()
         pump = self._stdin
         if pump is None or not pump.is_open:
             return False
-        pump.write(data)
-        while pump.is_busy:
+        end = pump.write(data)
+        while pump.taken < end and pump.is_feeding:
             await self._stdin_change()
-        return not pump.is_broken
+        return pump.taken >= end
 
     async def close_stdin(self) -> bool:
         """Send the end of the file once all is written; False if it was closed already."""
-        while self._is_waiting_for_start:
-            await self._stdin_change()
+        await self._started()
         pump = self._stdin
         if pump is None or not pump.is_open:
             return False
         pump.close_when_written()
         return True
 
-    @property
-    def _is_waiting_for_start(self) -> bool:
-        return self.command is None and not self.is_over
+    async def _started(self) -> None:
+        """Wait until a queued command runs, or never will."""
+        while self.command is None and not self.is_over:
+            await self._stdin_change()
 
     @property
     def _stdin(self) -> InputPump | None:
@@ -233,10 +240,10 @@ class CommandRunner(LocalRunner):
 
 
 def _check_file(
-    file: object, name: str, constants: tuple[int, ...], types: tuple[type, ...] = ()
+    file: object, name: str, constants: tuple[int, ...], data: type | tuple[()] = ()
 ) -> None:
     """Raise TypeError or ValueError for what cannot be a standard stream of a command."""
-    if isinstance(file, types) or hasattr(file, "fileno"):
+    if isinstance(file, data) or hasattr(file, "fileno"):
         return
     if isinstance(file, bool) or not isinstance(file, int):
         raise TypeError(f"{name} cannot be of type {type(file).__name__}")

@@ -71,8 +71,8 @@ class CoroutineRunner(LocalRunner):
 
     @property
     def needs_place(self) -> bool:
-        # A task runs already, and cannot be held back.
-        return not isinstance(self._awaitable, asyncio.Task)
+        # A task, or whatever else keeps a future, runs already and cannot be held back.
+        return not asyncio.isfuture(self._awaitable)
 
     def hold(self) -> None:
         """Keep the caller's context for a start that comes later."""
@@ -92,6 +92,7 @@ class CoroutineRunner(LocalRunner):
             _live_tasks.add(task)
 
     def discard(self) -> None:
+        super().discard()
         dispose(self._awaitable)
 
     def ask_to_end(self) -> None:

@@ -149,9 +149,13 @@ class Cascade:
             self._end(is_dead=True)
 
     def _give_up(self) -> None:
-        if not self.outcome.done():
-            self._end(is_dead=False)
-            self._runner.give_up()
+        if self.outcome.done():
+            return
+        survivors = {pid for watch in self._watches for pid in watch.survivors}
+        if survivors:
+            self._runner.name_survivors(sorted(survivors))
+        self._end(is_dead=False)
+        self._runner.give_up()
 
     def _end(self, *, is_dead: bool) -> None:
         if self._timer is not None:

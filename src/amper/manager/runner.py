@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from amper.flow.cancel import CancellationToken
@@ -84,6 +85,22 @@ class LocalRunner(Runner):
 
     def all_died(self) -> None:
         """The cascade has found that nothing of the job is left."""
+
+    def close(self) -> None:
+        """The manager ends: report at once what there is no way to end."""
+
+    def abandon(self) -> None:
+        """The manager has ended, with all that it could do: report what is not over, and let go."""
+        self.give_up()
+        self.let_go()
+
+    def name_survivors(self, pids: Sequence[int]) -> None:
+        """Put on record which processes SIGKILL did not end."""
+        ended_by = self.ended_by
+        if ended_by is not None:
+            named = f"not ended by SIGKILL: {', '.join(map(str, pids))}"
+            reason = f"{ended_by.reason}; {named}" if ended_by.reason else named
+            self.ended_by = replace(ended_by, reason=reason)
 
     def let_go(self) -> None:
         """Close the descriptors that are still held for the job, whatever still runs."""

@@ -1,4 +1,4 @@
-"""Waiting for many jobs at once. Each is a waiter of the table, woken by the jobs themselves."""
+"""Waiting for many jobs at once, for events and for output: woken by the jobs, never by a clock."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from operator import attrgetter
+from typing import Final
 
+from amper.flow.stream import BoundedStream
 from amper.job.events import EventLog
 from amper.job.job import Job
 from amper.job.table import JobTable
-from amper.values import Event, ExecResult, JobId, JobStatus
+from amper.values import Chunk, Event, ExecResult, JobId, JobStatus
 
 Outcome = tuple[JobId, ExecResult]
+
+FOLLOW_SIZE: Final = 256 * 1024
+"""Bytes in one chunk for a follower that has to catch up."""
 
 
 class Gathering:
@@ -130,3 +135,16 @@ async def replay(log: EventLog, since: int) -> AsyncIterator[Event]:
             await waiter
         finally:
             log.waiters.discard(waiter)
+
+
+async def follow(stream: BoundedStream | None, since: int) -> AsyncIterator[Chunk]:
+    """Yield what a stream holds from byte `since` on, and what comes, until it is closed."""
+    while stream is not None:
+        chunk = stream.read_from(since, FOLLOW_SIZE)
+        since = chunk.next
+        if chunk.data or chunk.closed:
+            yield chunk
+        if chunk.closed:
+            return
+        if not chunk.data:
+            await stream.changed_since(since)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from amper.flow.stream import BoundedStream
 from amper.process.descriptors import pipe
@@ -20,10 +20,16 @@ from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
 from amper.process.pump import InputPump, LateOutput, OutputPump
 from amper.process.reap import Exit, peek, reap
-from amper.process.spawn import DEVNULL, PIPE, STDOUT, Program, cannot_open, spawn
-
-SMALL_INPUT: Final = 4096
-"""An empty pipe takes this much at once, so that so little input needs no pump."""
+from amper.process.spawn import (
+    DEVNULL,
+    NOT_EXECUTABLE,
+    PIPE,
+    STDOUT,
+    CannotStart,
+    Program,
+    cannot_open,
+    spawn,
+)
 
 
 class HasFileno(Protocol):
@@ -34,7 +40,7 @@ class HasFileno(Protocol):
         ...
 
 
-Input = int | bytes | bytearray | memoryview | HasFileno
+Input = int | bytes | HasFileno
 """DEVNULL, PIPE, a descriptor, a file, or the bytes themselves."""
 
 Output = BoundedStream | int | HasFileno
@@ -76,9 +82,11 @@ class Command:
             child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
             self.pid = spawn(program, child_stdin, child_stdout, child_stderr)
             self._watch()
-        except OSError as error:
+        except Exception as error:
             self.close()
-            raise cannot_open(error) from error
+            if isinstance(error, CannotStart):
+                raise
+            raise _as_cannot_start(error) from error
         except BaseException:
             self.close()
             raise
@@ -120,8 +128,8 @@ class Command:
             return self._kernel.reserve.null
         if isinstance(stdin, int) and stdin != PIPE:
             return stdin
-        if not isinstance(stdin, int | bytes | bytearray | memoryview):
-            return stdin.fileno()
+        if not isinstance(stdin, int | bytes):
+            return _fileno(stdin)
         read_end, write_end = pipe()
         childs.append(read_end)
         self.stdin = InputPump(write_end, self._kernel.poller, on_stdin)
@@ -137,7 +145,7 @@ class Command:
         if isinstance(output, int):
             return output
         if not isinstance(output, BoundedStream):
-            return output.fileno()
+            return _fileno(output)
         read_end, write_end = pipe()
         childs.append(write_end)
         self._pumps.append(OutputPump(read_end, output, self._kernel.poller))
@@ -175,3 +183,18 @@ class Command:
         if not reap_leader_late and group.is_gone():
             group.close()
         self._on_exit(exit)
+
+
+def _fileno(file: HasFileno) -> int:
+    try:
+        return file.fileno()
+    except (OSError, ValueError) as error:
+        # A file in memory has none, and one that was closed has none any more.
+        raise CannotStart(NOT_EXECUTABLE, f"cannot use {file!r}: {error}") from error
+
+
+def _as_cannot_start(error: Exception) -> CannotStart:
+    """Whatever the kernel, or an audit hook of the host's, objects to: the command did not start."""
+    if isinstance(error, OSError):
+        return cannot_open(error)
+    return CannotStart(NOT_EXECUTABLE, f"cannot start: {type(error).__name__}: {error}")

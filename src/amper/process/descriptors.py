@@ -89,3 +89,6 @@ class Reserve:
         """Close all placeholders."""
         while self._placeholders:
             os.close(self._placeholders.pop())
+
+    # A manager that is dropped without being closed leaves nothing open.
+    __del__ = close

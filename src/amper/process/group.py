@@ -102,6 +102,9 @@ class ProcessGroup:
             reap(self.pgid, pidfd)
         os.close(pidfd)
 
+    # A manager that is dropped without being closed leaves nothing open.
+    __del__ = close
+
     def _send(self, number: int) -> None:
         if self._pidfd < 0:
             raise ProcessLookupError

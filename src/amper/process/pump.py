@@ -15,6 +15,7 @@ import array
 import fcntl
 import os
 import termios
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -38,7 +39,7 @@ class LateOutput:
 
 
 class OutputPump:
-    """Moves a pipe's bytes into a stream until the pipe, or the command, ends."""
+    """Moves a pipe's bytes into a stream until the pipe, or the command, ends. It owns the pipe."""
 
     __slots__ = ("_fd", "_is_large", "_late", "_poller", "stream")
 
@@ -48,8 +49,12 @@ class OutputPump:
         self._poller = poller
         self._late: LateOutput | None = None
         self._is_large = False
-        os.set_blocking(fd, False)
-        poller.add(fd, READABLE, self._ready)
+        try:
+            os.set_blocking(fd, False)
+            poller.add(fd, READABLE, self._ready)
+        except OSError:
+            os.close(fd)
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -104,6 +109,8 @@ class OutputPump:
                 if count:
                     self.stream.write(data)
         except BlockingIOError:
+            if self._is_large:
+                self.stream.commit(0)
             return -1
         return count
 
@@ -127,43 +134,50 @@ class OutputPump:
 
 
 class InputPump:
-    """Feeds a command's standard input, never faster than it reads."""
+    """Feeds a command's standard input in order, never faster than it reads."""
 
-    __slots__ = ("_fd", "_is_closing", "_on_change", "_pending", "_poller", "is_broken")
+    __slots__ = ("_fd", "_handed", "_is_closing", "_on_change", "_pending", "_poller", "taken")
 
     def __init__(self, fd: int, poller: Poller, on_change: Callable[[], None]) -> None:
         self._fd = fd
         self._poller = poller
-        self._pending = memoryview(b"")
+        self._pending: deque[memoryview] = deque()
         self._is_closing = False
-        self.is_broken = False
-        """Whether something that was written was never taken."""
+        self._handed = 0
+        self.taken = 0
+        """How many bytes the pipe has taken of all that was handed over."""
         self._on_change = on_change
         os.set_blocking(fd, False)
 
     @property
     def is_open(self) -> bool:
-        """Whether more may be written."""
+        """Whether more may be handed over."""
         return self._fd >= 0 and not self._is_closing
 
     @property
-    def is_busy(self) -> bool:
-        """Whether the command has yet to take some of what was written."""
-        return len(self._pending) > 0
+    def is_feeding(self) -> bool:
+        """Whether what was handed over may still be taken."""
+        return self._fd >= 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Begin to write; `on_change` is called when all of it was taken, or nobody will read it."""
+    def write(self, data: bytes) -> int:
+        """Hand `data` over; it is taken when `taken` has reached what this returns.
+
+        `on_change` is called when some of it was taken, and when nobody will take the rest.
+        """
         assert self.is_open
-        assert not self.is_busy
-        self._pending = memoryview(data).cast("B")
-        self._push()
-        if self.is_busy:
-            self._poller.add(self._fd, WRITABLE, self._ready)
+        self._handed += len(data)
+        is_first = not self._pending
+        self._pending.append(memoryview(data))
+        if is_first:
+            self._push()
+            if self._pending:
+                self._poller.add(self._fd, WRITABLE, self._ready)
+        return self._handed
 
     def close_when_written(self) -> None:
         """Send the end of the file once all is written."""
         self._is_closing = True
-        if not self.is_busy:
+        if not self._pending:
             self.close()
 
     def close(self) -> None:
@@ -173,30 +187,34 @@ class InputPump:
         self._poller.remove(self._fd)
         os.close(self._fd)
         self._fd = -1
-        self.is_broken = self.is_busy
-        self._pending = memoryview(b"")
+        self._pending.clear()
         self._on_change()
 
     def _ready(self, _events: int) -> None:
         self._push()
-        if self.is_busy or self._fd < 0:
+        if self._fd < 0:
             return
-        self._poller.remove(self._fd)
-        if self._is_closing:
-            self.close()
-        else:
-            self._on_change()
+        if not self._pending:
+            self._poller.remove(self._fd)
+            if self._is_closing:
+                self.close()
+                return
+        self._on_change()
 
     def _push(self) -> None:
+        """Write once, and at least the end of what was handed over first."""
         try:
-            count = os.write(self._fd, self._pending)
+            count = os.write(self._fd, self._pending[0])
         except BlockingIOError:
             return
         except BrokenPipeError:
             # Python ignores SIGPIPE from its start, so a reader that is gone is an error number.
             self.close()
             return
-        self._pending = self._pending[count:]
+        self.taken += count
+        rest = self._pending.popleft()[count:]
+        if rest:
+            self._pending.appendleft(rest)
 
 
 def _bytes_in(fd: int) -> int:

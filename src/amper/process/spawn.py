@@ -14,7 +14,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any, Final
 
@@ -26,12 +25,16 @@ try:
 except ImportError:  # Another implementation of Python.
     _posixsubprocess = None
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "CannotStart", "Program", "spawn"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "CannotStart", "CommandLine", "Program", "spawn"]
 
 KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
+
+
+Path = str | bytes | os.PathLike[str]
+CommandLine = str | Sequence[Path]
 
 
 class CannotStart(Exception):
@@ -43,23 +46,35 @@ class CannotStart(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
 class Program:
-    """What to execute. A `str` is the shell's; a sequence is executed as it is."""
+    """What to execute, encoded once: what its caller changes later changes nothing.
 
-    command: str | Sequence[str | bytes | os.PathLike[str]]
-    cwd: str | bytes | os.PathLike[str] | None = None
-    env: Mapping[str, str] | None = None
+    A `str` is the shell's; a sequence is executed as it is. `reason` says why it cannot be started,
+    where that is known without trying.
+    """
 
-    @property
-    def words(self) -> Sequence[str | bytes | os.PathLike[str]]:
-        """The program and its arguments."""
-        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+    __slots__ = ("arguments", "audited", "cwd", "environment", "executables", "reason")
 
-    @property
-    def arguments(self) -> list[bytes]:
-        """The argument vector. Raises CannotStart for what no argument can hold."""
-        return [_encoded(word, "the command") for word in self.words]
+    def __init__(
+        self, command: CommandLine, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Raise TypeError for what is no command, directory or environment."""
+        words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
+        self.audited = (words[0], command, cwd, env)
+        self.reason: str | None = None
+        self.arguments: list[bytes] = []
+        self.executables: tuple[bytes, ...] = ()
+        self.cwd: bytes | None = None
+        self.environment: list[bytes] | None = None
+        try:
+            self.arguments = [_encoded(word, "the command") for word in words]
+            if cwd is not None:
+                self.cwd = _encoded(cwd, "the working directory")
+            if env is not None:
+                self.environment = _environment(env)
+            self.executables = _candidates(self.arguments[0], env)
+        except ValueError as error:
+            self.reason = str(error)
 
 
 def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
@@ -68,11 +83,9 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     The child leads a new session and process group and has the default action for SIGPIPE.
     Raises CannotStart, also for a working directory that is not there.
     """
-    arguments = program.arguments
-    cwd = None if program.cwd is None else _encoded(program.cwd, "the working directory")
-    environment = None if program.env is None else _environment(program.env)
-    executables = _candidates(arguments[0], program.env)
-    sys.audit("subprocess.Popen", program.words[0], program.command, program.cwd, program.env)
+    if program.reason is not None:
+        raise CannotStart(NOT_EXECUTABLE, program.reason)
+    sys.audit("subprocess.Popen", *program.audited)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
     try:
@@ -81,8 +94,8 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
         raise cannot_open(error) from error
     try:
         pid: int = _posixsubprocess.fork_exec(
-            arguments, executables, True, (error_write,), cwd, environment,
-            stdin, -1, -1, stdout, -1, stderr,
+            program.arguments, program.executables, True, (error_write,),
+            program.cwd, program.environment, stdin, -1, -1, stdout, -1, stderr,
             error_read, error_write, True, True, -1, None, None, None, -1, None, True,
         )  # fmt: skip
     except OSError as error:
@@ -100,7 +113,7 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     # Where SIGCHLD is ignored the kernel has reaped it already.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    raise _exec_failure(report, program, arguments[0], executables)
+    raise _exec_failure(report, program)
 
 
 def cannot_open(error: OSError) -> CannotStart:
@@ -110,46 +123,45 @@ def cannot_open(error: OSError) -> CannotStart:
 
 
 def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+    environment = program.environment
     try:
         child = subprocess.Popen(
             program.arguments,
             cwd=program.cwd,
-            env=program.env,
+            env=None if environment is None else dict(line.split(b"=", 1) for line in environment),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
     except OSError as error:
-        report = b"OSError:%x:%s" % (
-            error.errno or 0,
-            b"noexec" if error.filename == program.cwd else b"",
-        )
-        first = program.arguments[0]
-        raise _exec_failure(report, program, first, _candidates(first, program.env)) from error
+        stage = b"noexec" if program.cwd is not None and error.filename == program.cwd else b""
+        report = b"OSError:%x:%s" % (error.errno or 0, stage)
+        raise _exec_failure(report, program) from error
     # Popen must neither warn that the child still runs nor reap it behind our back.
     child.returncode = 0
     return child.pid
 
 
-def _encoded(text: str | bytes | os.PathLike[str], what: str) -> bytes:
+def _encoded(text: Path, what: str) -> bytes:
+    """Raise ValueError, with a reason for people, for what the kernel cannot be given."""
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise CannotStart(NOT_EXECUTABLE, f"{what} cannot be encoded: {error.reason}") from error
+        raise ValueError(f"{what} cannot be encoded: {error.reason}") from error
     if b"\0" in encoded:
-        raise CannotStart(
-            NOT_EXECUTABLE, f"{what} contains a NUL byte, which no program can be given"
-        )
+        raise ValueError(f"{what} contains a NUL byte, which no program can be given")
     return encoded
 
 
 def _environment(env: Mapping[str, str]) -> list[bytes]:
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env is a mapping of str to str, not {type(env).__name__}")
     lines = []
     for name, value in env.items():
         encoded = _encoded(name, "the name of an environment variable")
         if not encoded or b"=" in encoded:
-            raise CannotStart(NOT_EXECUTABLE, f"{name!r} cannot name an environment variable")
+            raise ValueError(f"{name!r} cannot name an environment variable")
         lines.append(encoded + b"=" + _encoded(value, f"the environment variable {name}"))
     return lines
 
@@ -166,9 +178,7 @@ def _candidates(executable: bytes, env: Mapping[str, str] | None) -> tuple[bytes
     )
 
 
-def _exec_failure(
-    report: bytes, program: Program, executable: bytes, candidates: Sequence[bytes]
-) -> CannotStart:
+def _exec_failure(report: bytes, program: Program) -> CannotStart:
     """Turn what the child wrote before it gave up (`OSError:ERRNO:STAGE`) into a reason."""
     kind, _, rest = report.partition(b":")
     number, _, stage = rest.partition(b":")
@@ -176,16 +186,16 @@ def _exec_failure(
         return CannotStart(NOT_EXECUTABLE, f"cannot start: {report.decode('utf-8', 'replace')}")
     code = int(number, 16)
     why = os.strerror(code)
-    name = os.fsdecode(executable)
+    name = os.fsdecode(program.arguments[0])
     if stage == b"noexec":
-        cwd = os.fsdecode(os.fspath(program.cwd)) if program.cwd is not None else "."
-        return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {cwd}: {why}")
+        directory = os.fsdecode(program.cwd or b".")
+        return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {directory}: {why}")
     if code not in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(NOT_EXECUTABLE, f"cannot execute {name}: {why}")
-    if any(_is_file(candidate) for candidate in candidates):
+    if any(_is_file(os.path.join(program.cwd or b"", file)) for file in program.executables):
         # The kernel says ENOENT for the script when the program on its first line is missing.
         return CannotStart(NOT_EXECUTABLE, f"cannot execute {name}: its interpreter was not found")
-    where = "" if b"/" in executable else " on PATH"
+    where = "" if b"/" in program.arguments[0] else " on PATH"
     return CannotStart(NOT_FOUND, f"{name}: not found{where}")
 
 

@@ -1,0 +1,102 @@
+"""What the manager's callers may pass: each check returns the value in its plain form, or raises."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+from collections.abc import Iterable
+
+from amper.job.job import Facts
+from amper.process.spawn import CommandLine
+
+LONGEST_DELAY = 1e9
+"""Thirty years: no event loop can count much further, and nobody will see the difference."""
+
+
+def checked_facts(command: str, name: str | None, tags: Iterable[str]) -> Facts | None:
+    """Check what a job is called; None if that is all there is to say about it."""
+    if not isinstance(command, str):
+        raise TypeError(f"a command is a str, not {type(command).__name__}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    if name is None and not tags:
+        return None
+    if isinstance(tags, str):
+        raise TypeError("tags are several: give a tuple of str, not one str")
+    all_tags = tuple(tags)
+    if not all(isinstance(tag, str) for tag in all_tags):
+        raise TypeError("a tag is a str")
+    return Facts(name, all_tags)
+
+
+def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
+    """Return a command as it is executed, and as people read it."""
+    if isinstance(command, str):
+        return command, command
+    if isinstance(command, bytes | bytearray | memoryview):
+        raise TypeError("a command is a str for the shell or a sequence of arguments, not bytes")
+    if not isinstance(command, Iterable):
+        raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
+    words = list(command)
+    if not words:
+        raise ValueError("a command needs at least the name of a program")
+    return words, shlex.join(map(os.fsdecode, words))
+
+
+def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
+    """Return where a command runs; None if somebody has deleted the directory that we are in."""
+    try:
+        return os.getcwd() if cwd is None else os.path.abspath(os.fsdecode(cwd))
+    except FileNotFoundError:
+        return None
+
+
+def check_process(pid: int, pgid: int) -> None:
+    """Refuse numbers that are no process or group of an embedder's."""
+    check_pgid(pgid)
+    if isinstance(pid, bool) or not isinstance(pid, int):
+        raise TypeError(f"a pid is an int, not {type(pid).__name__}")
+    if pid <= 0:
+        raise ValueError(f"{pid} is no process")
+
+
+def check_pgid(pgid: int) -> None:
+    """Refuse what `kill` would take for something else: every process, or our own group."""
+    if isinstance(pgid, bool) or not isinstance(pgid, int):
+        raise TypeError(f"a process group is an int, not {type(pgid).__name__}")
+    if pgid <= 1:
+        raise ValueError(f"{pgid} is no process group of a job")
+
+
+def checked_signal(number: int) -> int:
+    """Return the number of a signal; 0 only asks whether somebody is there."""
+    if not isinstance(number, int):
+        raise TypeError(f"a signal is an int, not {type(number).__name__}")
+    if number != 0 and number not in signal.valid_signals():
+        raise ValueError(f"{int(number)} is no signal")
+    return int(number)
+
+
+def checked_seconds(seconds: float, name: str) -> float:
+    """Return a duration. Raises ValueError for a negative one, and for what is no number."""
+    if not seconds >= 0:
+        raise ValueError(f"{name} must not be negative")
+    return min(float(seconds), LONGEST_DELAY)
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return the longest time to wait; one that is over already is 0."""
+    if timeout is None:
+        return None
+    if math.isnan(timeout):
+        raise ValueError("timeout is not a number")
+    return min(max(float(timeout), 0.0), LONGEST_DELAY)
+
+
+def checked_offset(since: int) -> int:
+    """Return the number of a byte or an event."""
+    if since < 0:
+        raise ValueError("since must not be negative")
+    return since

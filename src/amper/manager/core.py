@@ -1,0 +1,272 @@
+"""What a manager does to its jobs, by record: begin them, end them, hear of their ends, move on.
+
+`JobManager` in front of it knows ids and arguments; behind it, every mechanism has a file of its own.
+
+1. One thread, one event loop at a time. `enter` is the first step of whatever needs the loop.
+2. No job is lost between two awaits: what is started is in the table before anything is awaited.
+3. A job that may have left something behind is found in `unfinished` until that is proved gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import time
+import weakref
+from typing import Final
+
+from amper.errors import ManagerClosed, WrongLoop
+from amper.job.job import Facts, Job
+from amper.job.lifecycle import Happening
+from amper.job.runner import Ended, Runner
+from amper.job.table import JobTable
+from amper.manager.admission import Admission
+from amper.manager.coroutines import CANCELLED, closed
+from amper.manager.killing import Cascade, Slices
+from amper.manager.runner import LocalRunner
+from amper.output_files import OutputFiles
+from amper.process.kernel import Kernel
+from amper.values import EndedBy, JobId, JobStatus
+
+_ASKS_TO_END: Final = frozenset(
+    {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL}
+)
+"""A process that handles one of these and fails was ended by it all the same."""
+
+
+class Core:
+    """The table, the loop, and the runners of one manager."""
+
+    def __init__(
+        self, *, finished_retention: int | None, grace_period: float, max_running: int | None
+    ) -> None:
+        self.grace_period = grace_period
+        self.admission = Admission(max_running)
+        self.files = OutputFiles()
+        self.table = JobTable(time.monotonic, finished_retention, self.files.delete)
+        self.persists_output = True
+        self.is_closed = False
+        self.untracked: set[LocalRunner] = set()
+        """Of jobs that were removed while they ran."""
+        self.remains: dict[JobId, LocalRunner] = {}
+        """Of jobs that are over, with processes or pipes that may still be there."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._kernel: Kernel | None = None
+        self._slices: Slices | None = None
+        self._is_starting = False
+        self._loop_ends: bool | None = None
+        weakref.finalize(self, self.files.close)
+
+    # The event loop.
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, to which the manager moves if it was on one that is over.
+
+        Raises RuntimeError where none runs, and WrongLoop where another one still does.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move(loop)
+        return loop
+
+    def enter_open(self) -> asyncio.AbstractEventLoop:
+        """Do as `enter` does, for a new job. Raises ManagerClosed."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move(loop)
+        if self.is_closed:
+            raise ManagerClosed
+        return loop
+
+    def catch_up(self) -> None:
+        """Before a lookup: what the end of the last loop did to coroutines is to be seen."""
+        if self._loop is not None and self._loop.is_closed():
+            self.enter()
+
+    @property
+    def kernel(self) -> Kernel:
+        """What commands and process groups need, opened when the first one asks."""
+        if self._kernel is None:
+            self._kernel = Kernel(self.enter())
+        return self._kernel
+
+    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+        before, self._loop = self._loop, loop
+        if before is not None and before.is_running():
+            self._loop = before
+            raise WrongLoop
+        self._slices = Slices(loop)
+        if self._kernel is not None:
+            self._kernel.attach(loop)
+        if before is None or not before.is_closed():
+            return
+        # Whoever waited on a loop that is closed will never go on, and must not be called.
+        self.table.events.waiters.clear()
+        for runner in self.unfinished():
+            runner.waiters = None
+            runner.loop_closed()
+
+    # Beginning.
+
+    def begin(self, command: str, runner: LocalRunner, facts: Facts | None) -> JobId:
+        """Start a job if there is a place for it, or queue it."""
+        admission = self.admission
+        if admission.max_running is not None and runner.needs_place:
+            if admission.is_full:
+                runner.hold()
+                job = self.add(command, runner, facts, Happening.QUEUE)
+                admission.queue(job)
+                return job.id
+            admission.give_place(runner)
+        job = self.add(command, runner, facts)
+        runner.start()
+        return job.id
+
+    def add(
+        self,
+        command: str,
+        runner: LocalRunner,
+        facts: Facts | None,
+        happening: Happening = Happening.START,
+    ) -> Job:
+        """Put a job into the table."""
+        job = self.table.add(command, happening, runner, facts)
+        runner.job = job
+        runner.reports = self
+        runner.persists_output = self.persists_output
+        return job
+
+    def _start_queued(self) -> None:
+        if self._is_starting:
+            return
+        # A command that cannot start ends at once, and its place is free for the next.
+        self._is_starting = True
+        try:
+            while (job := self.admission.next()) is not None:
+                runner = local_runner(job)
+                self.admission.give_place(runner)
+                self.table.started(job)
+                runner.start()
+        finally:
+            self._is_starting = False
+
+    # What runners report.
+
+    def job_ended(self, runner: LocalRunner, report: Ended) -> None:
+        """Take the end of a job from its runner."""
+        job = runner.job
+        if runner.ended_by is None and report.result.code != 0:
+            _claim_for_sender(runner, report)
+        self.table.ended(job, report)
+        if self.untracked:
+            self.untracked.discard(runner)
+        if runner.has_remains:
+            self.remains[job.id] = runner
+        if runner.cascade is not None:
+            runner.cascade.work_ended()
+        has_output = runner.streams is not None or report.result.has_output
+        if has_output and runner.persists_output and self.table.get(job.id) is job:
+            self.files.write(job)
+        if runner.has_place:
+            self.admission.take_place(runner)
+            self._start_queued()
+
+    def kill_soon(self, runner: LocalRunner) -> None:
+        """Begin the cascade for a runner that was told to end."""
+        self.cascade(runner, self.grace_period)
+
+    def is_loop_ending(self) -> bool:
+        """Return whether every task of the loop is being cancelled, as `asyncio.run` does at its end."""
+        loop = asyncio.get_running_loop()
+        if self._loop_ends is None:
+            # Looked at once per turn: all of them are cancelled in the same one.
+            self._loop_ends = all(task.cancelling() for task in asyncio.all_tasks(loop))
+            loop.call_soon(self._forget_loop_end)
+        return self._loop_ends
+
+    def _forget_loop_end(self) -> None:
+        self._loop_ends = None
+
+    # Ending.
+
+    def cascade(self, runner: LocalRunner, grace_period: float) -> Cascade:
+        """Return the job's one cascade, with no more than this grace period left."""
+        loop = self.enter()
+        if runner.cascade is None:
+            assert self._slices is not None
+            runner.cascade = Cascade(runner, loop, self._kernel, self._slices, grace_period)
+        else:
+            runner.cascade.hurry(grace_period)
+        return runner.cascade
+
+    def end(self, job: Job, ended_by: EndedBy) -> None:
+        """Begin to end a job, if it is not over."""
+        if job.status is JobStatus.QUEUED:
+            self.end_queued(job, ended_by)
+        elif job.runner is not None:
+            job.runner.claim(ended_by)
+            self.kill_soon(local_runner(job))
+
+    def end_queued(self, job: Job, ended_by: EndedBy) -> None:
+        """End a job that was never started."""
+        self.admission.withdraw(job)
+        runner = local_runner(job)
+        runner.claim(ended_by)
+        self.job_ended(runner, Ended(closed(runner.streams, CANCELLED)))
+        runner.discard()
+
+    def remove(self, job: Job) -> None:
+        """Take a job out of the table. If it runs it goes on, and only `unfinished` still knows it."""
+        runner = job.runner
+        if job.status is JobStatus.QUEUED:
+            # Nobody could ever see it again, or end it, so it must not start either.
+            self.admission.withdraw(job)
+        elif runner is not None:
+            self.untracked.add(local_runner(job))
+        self.table.remove(job)
+        if job.status is JobStatus.QUEUED and runner is not None:
+            runner.discard()
+
+    def unfinished(self) -> list[LocalRunner]:
+        """Return the runners of which something may be left."""
+        tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
+        return [*tracked, *self.untracked, *self.remains.values()]
+
+    def sweep_remains(self) -> None:
+        """Look whether what some finished jobs had left behind is gone; two for each new command."""
+        for id in list(itertools.islice(self.remains, 2)):
+            runner = self.remains.pop(id)
+            runner.forget_dead_groups()
+            if runner.has_remains:
+                self.remains[id] = runner
+
+    def close_kernel(self) -> None:
+        """Close what was opened for commands, when nothing of them is left to be watched."""
+        if self._kernel is not None:
+            self._kernel.close()
+
+
+def local_runner(job: Job) -> LocalRunner:
+    """Return the runner of a job that is not over."""
+    runner: Runner | None = job.runner
+    assert isinstance(runner, LocalRunner)
+    return runner
+
+
+def _claim_for_sender(runner: LocalRunner, report: Ended) -> None:
+    """Put down who ended a job that nobody claimed: its token, or a signal that was sent here."""
+    if runner.token is not None and runner.token.is_cancelled:
+        runner.claim(EndedBy("cancel", runner.token.reason))
+        return
+    for number in runner.signals_sent:
+        if report.result.code == 128 + number or number in _ASKS_TO_END:
+            runner.claim(EndedBy("signal", signal_name(number)))
+
+
+def signal_name(number: int) -> str:
+    """Return `SIGTERM`, or `SIGRTMIN+3` for one of those that have no name of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
