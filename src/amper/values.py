@@ -7,6 +7,7 @@ import from here, and an expected outcome is always one of these values, never a
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -133,7 +134,7 @@ class ExecResult:
         return self.err.decode("utf-8", "replace")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary; `data` is left to the caller unless it is JSON already."""
+        """Return a JSON-able dictionary; `data` that is no JSON is described in words."""
         fields: dict[str, Any] = {"code": self.code}
         fields |= _output("out", self.out) | _output("err", self.err)
         fields["data"] = _json_or_repr(self.data)
@@ -320,12 +321,21 @@ def utc(seconds: float) -> datetime:
 
 
 def _rfc3339(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat().replace("+00:00", "Z")
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _as_bytes(text: str | bytes) -> bytes:
-    # File names reach Python with surrogates for bytes that are not UTF-8; they go back as they were.
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        # Through a view, because `bytes(5)` is five zeros.
+        return bytes(memoryview(text))
+    try:
+        # File names reach Python with surrogates for bytes that are not UTF-8; they go back as they were.
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Any other half of a pair is written out: an error's message must not become an error.
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _without_unset(fields: dict[str, Any]) -> dict[str, Any]:
@@ -342,13 +352,25 @@ def _output(key: str, data: bytes) -> dict[str, str]:
 
 def _json_or_repr(value: Any) -> Any:
     """Return what JSON can carry as it is, and a readable stand-in for everything else."""
+    for describe in (_jsonable, repr):
+        try:
+            return describe(value)
+        except Exception:  # noqa: BLE001 - a broken repr must not take the result along.
+            continue
+    return f"<{type(value).__name__}>"
+
+
+def _jsonable(value: Any) -> Any:
     match value:
+        case float() if not math.isfinite(value):
+            return str(value)
         case None | bool() | int() | float() | str():
             return value
         case list() | tuple():
-            return [_json_or_repr(item) for item in value]
+            return [_jsonable(item) for item in value]
         case dict():
-            return {str(key): _json_or_repr(item) for key, item in value.items()}
-        case _:
-            to_dict = getattr(value, "to_dict", None)
-            return to_dict() if callable(to_dict) and not isinstance(value, type) else repr(value)
+            return {str(key): _jsonable(item) for key, item in value.items()}
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict) and not isinstance(value, type):
+        return _jsonable(to_dict())
+    return repr(value)

@@ -1,6 +1,6 @@
 """The last bytes of an endless stream, in memory that the kernel can write to.
 
-It knows no event loop and no end of the stream. Its storage is a `BytesIO`, which lends its memory
+It knows no event loop and no follower. Its storage is a `BytesIO`, which lends its memory
 (`getbuffer`) and at the end hands it out as `bytes` without a copy (`getvalue`).
 
 1. Offsets count from the first byte ever written. Byte `n` lies at `n % max_size`; as long as less
@@ -9,6 +9,7 @@ It knows no event loop and no end of the stream. Its storage is a `BytesIO`, whi
    or replaced; never while the kernel writes into a room that was lent to the writer.
 3. Between `room` and `commit` the bytes that the room lies over are unstable. A reader of another
    thread drops them from what it copied.
+4. A write is whole before `close`, or it did not happen.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ LARGEST_STEP: Final = 1024 * 1024
 """Growing zeroes the new memory; this much takes a fraction of a millisecond."""
 
 SWAP_SIZE: Final = 64 * 1024
+KEPT_ASIDE: Final = 1024 * 1024
 
 
 class Ring:
@@ -30,10 +32,11 @@ class Ring:
     __slots__ = (
         "_capacity",
         "_lent",
-        "_lock",
         "_memory",
         "_storage",
         "frozen",
+        "is_closed",
+        "lock",
         "max_size",
         "total",
     )
@@ -45,27 +48,35 @@ class Ring:
         self.total = 0
         """How many bytes were ever written."""
         self._capacity = 0
-        self._storage: io.BytesIO | None = None
+        self._storage: _Storage | None = None
         self._memory: memoryview | None = None
         self._lent = 0
         self.frozen: bytes | None = None
         """What is kept, once nothing will be written any more."""
-        self._lock = threading.Lock()
+        self.is_closed = False
+        self.lock = threading.Lock()
 
     @property
     def start(self) -> int:
         """The offset of the oldest byte that is kept."""
-        if self.frozen is not None:
-            return self.total - len(self.frozen)
-        return max(0, self.total - self.max_size)
+        return self.extent()[0]
+
+    def extent(self) -> tuple[int, int]:
+        """Return the offset of the oldest byte that is kept, and where the next one goes."""
+        frozen, total = self.frozen, self.total
+        if frozen is not None:
+            return total - len(frozen), total
+        return max(0, total - self.max_size), total
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append `data`, over the oldest bytes where there is no more room."""
+        """Append `data`, over the oldest bytes where there is no more room; nothing if it is closed."""
         view = memoryview(data).cast("B")
         surplus = len(view) - self.max_size
         if surplus > 0:
             view = view[surplus:]
-        with self._lock:
+        with self.lock:
+            if self.is_closed:
+                return
             if surplus > 0:
                 self.total += surplus
                 self._grow(self.max_size)
@@ -75,7 +86,7 @@ class Ring:
 
     def room(self, wanted: int) -> list[memoryview]:
         """Return memory for the next bytes, at most `wanted`, to be filled in order; then `commit`."""
-        with self._lock:
+        with self.lock:
             self._grow(self.total + wanted)
             position = self.total % self.max_size
             size = min(wanted, self.max_size)
@@ -96,7 +107,7 @@ class Ring:
         frozen = self.frozen
         if frozen is not None:
             return _slice(frozen, self.total - len(frozen), start, stop)
-        with self._lock:
+        with self.lock:
             if self.frozen is not None:
                 return _slice(self.frozen, self.total - len(self.frozen), start, stop)
             stop = self.total if stop is None else min(stop, self.total)
@@ -111,9 +122,15 @@ class Ring:
                 return start, bytes(memory[first:last])
             return start, b"".join((memory[first:], memory[:last]))
 
+    def close(self) -> None:
+        """Take nothing more."""
+        with self.lock:
+            self.is_closed = True
+
     def freeze(self) -> bytes:
-        """Make the memory itself the bytes that are kept, and return them. Nothing is written after."""
-        with self._lock:
+        """Close the ring, make its memory itself the bytes that are kept, and return them."""
+        with self.lock:
+            self.is_closed = True
             if self.frozen is None:
                 self.frozen = self._taken()
                 self._storage = None
@@ -132,6 +149,7 @@ class Ring:
         ring = cls(max_size)
         ring.total = evicted + len(data)
         ring.frozen = data
+        ring.is_closed = True
         return ring
 
     def _taken(self) -> bytes:
@@ -157,12 +175,12 @@ class Ring:
     def _grow(self, wanted: int) -> None:
         """Have memory for the first `wanted` bytes of the stream, as far as the bound allows."""
         wanted = min(wanted, self.max_size)
-        if wanted <= self._capacity and self._storage is not None:
+        if wanted <= self._capacity:
             return
         step = min(max(self._capacity, FIRST_CAPACITY), LARGEST_STEP)
         capacity = min(max(wanted, self._capacity + step), self.max_size)
         if self._storage is None:
-            self._storage = io.BytesIO()
+            self._storage = _Storage()
         # A BytesIO cannot grow while its memory is lent.
         self._release()
         self._storage.seek(capacity - 1)
@@ -182,6 +200,18 @@ class Ring:
             memory.release()
 
 
+class _Storage(io.BytesIO):
+    """The memory of a ring."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        """Do nothing: a BytesIO closes itself here, and complains where its memory is still lent.
+
+        Garbage collection finalizes it before the ring that lends, or after it, as it likes.
+        """
+
+
 def _slice(data: bytes, begin: int, start: int, stop: int | None) -> tuple[int, bytes]:
     end = begin + len(data)
     stop = end if stop is None else min(stop, end)
@@ -194,10 +224,11 @@ def _slice(data: bytes, begin: int, start: int, stop: int | None) -> tuple[int, 
 def _rotate(memory: memoryview, count: int) -> None:
     """Move the first `count` bytes behind the others, in place, with little memory beside.
 
-    The two parts are swapped by as much as the shorter one has, until they are of one length.
+    As long as both parts are long they are swapped by as much as the shorter one has; a short one
+    is kept aside while the other moves.
     """
     first, second, begin = count, len(memory) - count, 0
-    while first and second:
+    while min(first, second) > KEPT_ASIDE:
         size = min(first, second)
         if first <= second:
             # The first part goes to the very end, where it belongs.
@@ -207,6 +238,15 @@ def _rotate(memory: memoryview, count: int) -> None:
             _swap(memory, begin, begin + first, size)
             begin += size
             first -= size
+    end, middle = begin + first + second, begin + first
+    if first <= second:
+        kept = bytes(memory[begin:middle])
+        memory[begin : begin + second] = memory[middle:end]
+        memory[begin + second : end] = kept
+    else:
+        kept = bytes(memory[middle:end])
+        memory[begin + second : end] = memory[begin:middle]
+        memory[begin : begin + second] = kept
 
 
 def _swap(memory: memoryview, left: int, right: int, size: int) -> None:

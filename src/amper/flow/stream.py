@@ -25,7 +25,7 @@ CHUNK_SIZE: Final = 256 * 1024
 class BoundedStream:
     """Keeps the last `max_size` bytes that were written."""
 
-    __slots__ = ("_is_closed", "_ring", "_waiters")
+    __slots__ = ("_ring", "_waiters")
 
     def __init__(self, max_size: int = DEFAULT_MAX_SIZE) -> None:
         """Make an empty stream. Nothing is allocated before the first byte.
@@ -33,7 +33,6 @@ class BoundedStream:
         Raises ValueError for a `max_size` below 1.
         """
         self._ring = Ring(max_size)
-        self._is_closed = False
         self._waiters: set[asyncio.Future[None]] | None = None
 
     @classmethod
@@ -41,13 +40,10 @@ class BoundedStream:
         """Return a closed stream that holds `data`, after `dropped` bytes; nothing is copied."""
         stream = cls(max_size)
         stream._ring = Ring.of(data, dropped, max_size)
-        stream._is_closed = True
         return stream
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`. Ignored when the stream is closed; never blocks. Any thread may call it."""
-        if self._is_closed:
-            return
         self._ring.write(data)
         if self._waiters:
             self._wake()
@@ -78,7 +74,7 @@ class BoundedStream:
         if offset < 0 or (limit is not None and limit < 0):
             raise ValueError("offset and limit must not be negative")
         # Before the bytes: what is written after this look must not be taken for the end.
-        is_closed, total = self._is_closed, self._ring.total
+        is_closed, total = self._ring.is_closed, self._ring.total
         offset = min(offset, total)
         # A stream that has evicted more meanwhile begins later, and the limit counts from there.
         first = max(offset, self._ring.start)
@@ -89,8 +85,8 @@ class BoundedStream:
     def stats(self) -> StreamStats:
         """Return how full the stream is."""
         ring = self._ring
-        total, start = ring.total, ring.start
-        return StreamStats(total - start, ring.max_size, total, start, self._is_closed)
+        is_closed, (start, total) = ring.is_closed, ring.extent()
+        return StreamStats(total - start, ring.max_size, total, start, is_closed)
 
     @property
     def total_written(self) -> int:
@@ -104,13 +100,12 @@ class BoundedStream:
 
     def close(self) -> None:
         """End the stream: followers get what is kept, and then their end. Idempotent."""
-        self._is_closed = True
+        self._ring.close()
         if self._waiters:
             self._wake()
 
     def freeze(self) -> bytes:
         """Close the stream and return what is kept: its own memory, and not a copy."""
-        self._is_closed = True
         data = self._ring.freeze()
         if self._waiters:
             self._wake()
@@ -126,17 +121,17 @@ class BoundedStream:
 
     async def changed_since(self, total_written: int) -> StreamStats:
         """Wait until more than `total_written` bytes were written, or the stream is closed."""
-        while self._ring.total <= total_written and not self._is_closed:
+        ring = self._ring
+        while ring.total <= total_written and not ring.is_closed:
             waiter = asyncio.get_running_loop().create_future()
-            if self._waiters is None:
-                self._waiters = set()
-            self._waiters.add(waiter)
+            waiters = self._all_waiters()
+            waiters.add(waiter)
             try:
                 # Another thread may have written after the look and before it could see us.
-                if self._ring.total <= total_written and not self._is_closed:
+                if ring.total <= total_written and not ring.is_closed:
                     await waiter
             finally:
-                self._waiters.discard(waiter)
+                waiters.discard(waiter)
         return self.stats()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -178,16 +173,30 @@ class BoundedStream:
         if last := "".join(parts):
             yield last
 
+    def _all_waiters(self) -> set[asyncio.Future[None]]:
+        """Return the one set of waiters, which most streams never need."""
+        if self._waiters is None:
+            with self._ring.lock:
+                if self._waiters is None:
+                    self._waiters = set()
+        return self._waiters
+
     def _wake(self) -> None:
-        # A copy in one step of the interpreter: another thread may add to the set.
-        for waiter in tuple(self._waiters or ()):
+        # Each is taken out, so that a writer that is far ahead of a loop wakes it once and not for
+        # every write. Those that other threads add meanwhile have seen what there is to see.
+        waiters = self._all_waiters()
+        for _ in range(len(waiters)):
+            try:
+                waiter = waiters.pop()
+            except KeyError:
+                return  # Another thread has woken it.
             wake(waiter)
 
 
 def wake(waiter: asyncio.Future[None]) -> None:
     """Let a waiter go on, on its own loop, from whatever thread. A closed loop has none to wake."""
     loop = waiter.get_loop()
-    if _is_running_here(loop):
+    if is_running_here(loop):
         _resolve(waiter)
     elif not loop.is_closed():
         try:
@@ -196,7 +205,8 @@ def wake(waiter: asyncio.Future[None]) -> None:
             return  # It was closed in this very moment.
 
 
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether this is the thread that runs `loop`, and it is running."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:

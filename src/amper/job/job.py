@@ -28,6 +28,7 @@ class Facts:
         "late",
         "name",
         "output_file",
+        "pgid",
         "pgids",
         "pid",
         "queued_for",
@@ -43,8 +44,10 @@ class Facts:
         self.cwd: str | None = None
         self.containment: Containment | None = None
         self.pid: int | None = None
-        self.pgids: list[int] = []
+        self.pgid: int | None = None
+        self.pgids: tuple[int, ...] = ()
         self.queued_for = 0.0
+        """Seconds between the creation and the start; infinite before the start."""
         self.signal: int | None = None
         self.late: LateCount | None = None
         self.usage: Usage | None = None
@@ -107,6 +110,15 @@ class Job:
         if self.facts is None:
             self.facts = Facts()
         return self.facts
+
+    @property
+    def has_output(self) -> bool:
+        """Whether it has ended with anything to read."""
+        result, facts = self.result, self.facts
+        if result is not None and result.has_output:
+            return True
+        streams = None if facts is None else facts.streams
+        return streams is not None and any(stream.total_written for stream in streams)
 
     @property
     def status_string(self) -> str:

@@ -10,11 +10,14 @@ A runner starts one piece of work and reports to the table what became of it. Th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from amper.flow.cancel import CancellationToken
 from amper.flow.stream import BoundedStream
 from amper.values import EndedBy, ExecResult, Usage
+
+if TYPE_CHECKING:
+    from amper.job.job import Job
 
 
 class Streams(NamedTuple):
@@ -38,6 +41,10 @@ class Ended(NamedTuple):
     is_lost: bool = False
 
 
+News = tuple["Job", ExecResult | None]
+"""What a waiter is told: its job, and the result if that has ended."""
+
+
 class Waiter(Protocol):
     """Somebody who waits for a job; a future of an event loop is one."""
 
@@ -45,8 +52,8 @@ class Waiter(Protocol):
         """Return whether it waits no more."""
         ...
 
-    def set_result(self, job: object, /) -> None:
-        """Let it go on: the job has ended, stopped, or left the table."""
+    def set_result(self, news: Any, /) -> None:
+        """Let it go on with `News`: the job has ended, stopped, or left the table."""
         ...
 
 
@@ -70,6 +77,8 @@ class Runner(ABC):
     def discard(self) -> None:
         """Give up what was never started, and never will be."""
         self.is_over = True
+        for stream in self.streams or ():
+            stream.close()
 
     def ask_to_end(self) -> None:
         """Ask the work to end in its own way; its process groups are asked by the manager."""

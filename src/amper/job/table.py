@@ -92,10 +92,12 @@ class JobTable:
 
     def add(self, command: str, happening: Happening, runner: Runner, facts: Facts | None) -> Job:
         """Make a job, which starts, is queued, or begins its life stopped."""
+        status = next_status(None, happening)
         self._last_id += 1
         id = JobId(self._last_id)
-        status = next_status(None, happening)
         job = Job(id, command, status, runner, time(), self._clock(), facts)
+        if status is QUEUED:
+            job.own_facts().queued_for = inf
         self._jobs[id] = job
         if status is RUNNING:
             self._running += 1
@@ -109,15 +111,16 @@ class JobTable:
 
     def started(self, job: Job) -> None:
         """A queued job runs now."""
-        job.status = next_status(job.status, Happening.START)
+        status = self._next_status(job, Happening.START)
         job.own_facts().queued_for = self._clock() - job.created
+        job.status = status
         if job.id in self._jobs:
             self._running += 1
             self.events.append("started", job)
 
     def stopped(self, job: Job) -> None:
         """A running job was stopped: nobody can wait for its end now."""
-        job.status = next_status(job.status, Happening.STOP)
+        job.status = self._next_status(job, Happening.STOP)
         if job.id in self._jobs:
             self._running -= 1
             self._stopped[job.id] = None
@@ -127,7 +130,7 @@ class JobTable:
 
     def resumed(self, job: Job) -> None:
         """A stopped job runs on."""
-        job.status = next_status(job.status, Happening.RESUME)
+        job.status = self._next_status(job, Happening.RESUME)
         if job.id in self._jobs:
             self._running += 1
             del self._stopped[job.id]
@@ -137,9 +140,9 @@ class JobTable:
         """A job is over. The report's streams are closed already."""
         runner = job.runner
         if runner is None or runner.is_over:
-            raise InternalError(f"job {job.id} ended twice: it is {job.status_string}")
+            raise self._bug(job, f"job {job.id} ended twice: it is {job.status_string}")
         ended_by, result, before = runner.ended_by, report.result, job.status
-        happening = _ending(report, ended_by)
+        status = self._next_status(job, _ending(report, ended_by))
         if ended_by is not None:
             result = replace(result, ended_by=ended_by)
         now = self._clock()
@@ -152,13 +155,10 @@ class JobTable:
             facts.signal = report.signal
             facts.usage = report.usage
         streams = runner.streams
-        # Where the result's bytes are the streams' own memory, the result alone can stay.
-        if streams is not None and not (
-            streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
-        ):
+        if streams is not None and not _can_be_made_again(streams, job, result):
             job.own_facts().streams = streams
         # Whoever sees a final status sees everything else.
-        job.status = next_status(before, happening)
+        job.status = status
         runner.is_over = True
         is_too_much = False
         if job.id in self._jobs:
@@ -207,14 +207,16 @@ class JobTable:
             runner.waiters.discard(waiter)
 
     def info(self, job: Job) -> JobInfo:
-        """Return a snapshot."""
+        """Return a snapshot. Any thread may ask."""
         status = job.status
-        facts, result, runner = job.known, job.result, job.runner
-        began = job.created + facts.queued_for
-        started_at = None if status is QUEUED else job.created_at + facts.queued_for
-        elapsed = 0.0
-        if started_at is not None:
-            elapsed = max(0.0, (self._clock() if result is None else job.finished) - began)
+        facts, runner = job.known, job.runner
+        # What comes with the end is there a moment before the status says so.
+        result = job.result if status.is_final else None
+        queued_for, started_at, elapsed = facts.queued_for, None, 0.0
+        if status is not QUEUED and queued_for < inf:
+            started_at = utc(job.created_at + queued_for)
+            until = self._clock() if result is None else job.finished
+            elapsed = max(0.0, until - job.created - queued_for)
         if result is not None:
             ended_by = result.ended_by
         else:
@@ -227,22 +229,32 @@ class JobTable:
             cwd=facts.cwd,
             status=status,
             exit_code=None if result is None or status is JobStatus.LOST else result.code,
-            signal=facts.signal,
+            signal=None if result is None else facts.signal,
             pid=facts.pid,
-            pgids=tuple(facts.pgids),
+            pgids=facts.pgids,
             output_file=facts.output_file,
             output_open=facts.late is not None and facts.late.open_pipes > 0,
             output_late=0 if facts.late is None else facts.late.received,
             containment=facts.containment,
             created_at=utc(job.created_at),
-            started_at=None if started_at is None else utc(started_at),
+            started_at=started_at,
             finished_at=None
             if result is None
             else utc(job.created_at + job.finished - job.created),
             elapsed=elapsed,
-            usage=facts.usage,
+            usage=None if result is None else facts.usage,
             ended_by=ended_by,
         )
+
+    def _next_status(self, job: Job, happening: Happening) -> JobStatus:
+        try:
+            return next_status(job.status, happening)
+        except InternalError as error:
+            raise self._bug(job, f"job {job.id}: {error.what}") from None
+
+    def _bug(self, job: Job, what: str) -> InternalError:
+        events = self.events.read(0).events
+        return InternalError(what, [event for event in events if event.job_id == job.id])
 
     def _leave(self, job: Job, status: JobStatus) -> None:
         """A job is no longer running or stopped."""
@@ -253,9 +265,10 @@ class JobTable:
 
     def _wake(self, job: Job, runner: Runner) -> None:
         waiters, runner.waiters = runner.waiters, None
+        news = (job, job.result)
         for waiter in waiters or ():
             if not waiter.done():
-                waiter.set_result(job)
+                waiter.set_result(news)
 
     def _enforce_retention(self) -> None:
         while (job := self.retention.surplus()) is not None:
@@ -268,12 +281,14 @@ class JobTable:
 def output_of(job: Job) -> Streams | None:
     """Return a job's streams, if it has any or has ended with output. Any thread may ask."""
     runner = job.runner
-    if runner is not None:
+    # The runner of a job that has just ended is not gone yet, and knows no more than the record.
+    if runner is not None and not job.status.is_final:
         return runner.streams
     facts, result = job.known, job.result
     if facts.streams is not None or result is None:
         return facts.streams
-    if facts.containment is None and not (result.out or result.err):
+    dropped = result.out_dropped or result.err_dropped
+    if facts.containment is None and not result.has_output and not dropped:
         return None
     return closed_streams(result)
 
@@ -284,6 +299,14 @@ def closed_streams(result: ExecResult) -> Streams:
         BoundedStream.of(result.out, result.out_dropped),
         BoundedStream.of(result.err, result.err_dropped),
     )
+
+
+def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
+    """Return whether `output_of` can do without the streams: the result's bytes are their memory."""
+    if job.known.containment is None and not result.has_output:
+        # That they were there at all is all that is known of them.
+        return False
+    return streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
 
 
 def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final
 
 from amper.job.job import Job
@@ -20,8 +20,6 @@ class Admission:
     __slots__ = ("_queue", "max_running", "running")
 
     def __init__(self, max_running: int | None) -> None:
-        if max_running is not None and max_running < 1:
-            raise ValueError("max_running must be at least 1, or None for no bound")
         self.max_running = max_running
         self.running = 0
         # An ordinary dict searches for its first entry among the deleted ones.
@@ -62,23 +60,41 @@ class Admission:
 
 
 class Pace:
-    """Lets a bounded number of commands be forked in one turn of a loop."""
+    """Lets a bounded number of commands be forked in one turn of a loop, in the order of asking."""
 
-    __slots__ = ("_count", "_loop")
+    __slots__ = ("_count", "_loop", "_waiting")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until one more may be forked. A caller that is cancelled here has forked nothing."""
-        while self._loop is loop and self._count >= STARTS_PER_TURN:  # noqa: ASYNC110 - a turn it is.
-            await asyncio.sleep(0)
-        if self._loop is not loop or self._count == 0:
+    def has_room(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether one more may be forked in this turn, and count it."""
+        if self._loop is not loop:
             self._loop = loop
             self._count = 0
-            loop.call_soon(self._begin_anew)
+            self._waiting.clear()
+        if self._waiting or self._count >= STARTS_PER_TURN:
+            return False
+        if self._count == 0:
+            loop.call_soon(self._next_turn)
         self._count += 1
+        return True
 
-    def _begin_anew(self) -> None:
+    def turn(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Return a future that is done in the turn in which one more may be forked."""
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        return waiter
+
+    def _next_turn(self) -> None:
         self._count = 0
+        while self._waiting and self._count < STARTS_PER_TURN:
+            waiter = self._waiting.popleft()
+            # Whoever was cancelled meanwhile forks nothing.
+            if not waiter.done():
+                waiter.set_result(None)
+                self._count += 1
+        if self._count and self._loop is not None:
+            self._loop.call_soon(self._next_turn)

@@ -42,7 +42,7 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
     words = list(command)
     if not words:
         raise ValueError("a command needs at least the name of a program")
-    return words, shlex.join(map(os.fsdecode, words))
+    return words, " ".join([shlex.quote(os.fsdecode(word)) for word in words])
 
 
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
@@ -77,6 +77,17 @@ def checked_signal(number: int) -> int:
     if number != 0 and number not in signal.valid_signals():
         raise ValueError(f"{int(number)} is no signal")
     return int(number)
+
+
+def checked_bound(bound: int | None, name: str, least: int) -> int | None:
+    """Return how many there may be; None is no bound."""
+    if bound is None:
+        return None
+    if isinstance(bound, bool) or not isinstance(bound, int):
+        raise TypeError(f"{name} is an int, or None for no bound, not {type(bound).__name__}")
+    if bound < least:
+        raise ValueError(f"{name} must be at least {least}, or None for no bound")
+    return bound
 
 
 def checked_seconds(seconds: float, name: str) -> float:

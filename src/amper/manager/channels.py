@@ -43,20 +43,22 @@ class ChannelRunner(LocalRunner):
         self._report(Ended(result_of(self.streams, value)))
 
     def close(self) -> None:
+        # Whoever does the work elsewhere may listen.
+        if self.token is not None:
+            self.token.cancel(None if self.ended_by is None else self.ended_by.reason)
         self._report(Ended(closed(self.streams, CANCELLED)))
 
     def _received(self, channel: Channel) -> None:
-        if self.is_over:
-            return
+        # Asked for also when the job is over, so that a future's error does not count as unseen.
         try:
             value = channel.result()
+            if not self.is_over:
+                self.finish(value)
         except asyncio.CancelledError:
             self.claim(EndedBy("cancel"))
             self._report(Ended(closed(self.streams, CANCELLED)))
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
+        except BaseException as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
             self._report(Ended(failed(self.streams, error)))
-        else:
-            self.finish(value)
 
     def _report(self, report: Ended) -> None:
         if not self.is_over:
@@ -64,8 +66,12 @@ class ChannelRunner(LocalRunner):
 
 
 def check_channel(channel: object) -> Channel:
-    """Return the receiving end of a channel. Raises TypeError for anything else."""
-    if isinstance(channel, Receiver) or asyncio.isfuture(channel):
+    """Return the receiving end of a channel. Raises TypeError or ValueError for anything else."""
+    if isinstance(channel, Receiver):
+        return channel
+    if asyncio.isfuture(channel):
+        if channel.get_loop() is not asyncio.get_running_loop():
+            raise ValueError("the future belongs to another event loop, which will not tell us")
         return channel
     raise TypeError(
         "a registered job reports through the receiver of oneshot() or through an asyncio.Future, "

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -62,12 +63,12 @@ class CommandRunner(LocalRunner):
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None
     _watch: GroupWatch | None = None
+    _stdin_waiters: Sequence[asyncio.Future[None]] = ()
 
     def __init__(self, kernel: Kernel, options: CommandOptions) -> None:
         self.streams = Streams.empty()
         self._kernel = kernel
         self._options = options
-        self._stdin_waiters: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
         options, streams = self._options, self.streams
@@ -92,8 +93,8 @@ class CommandRunner(LocalRunner):
             return
         self._wake_writers()
         facts = self.job.own_facts()
-        facts.pid = self.command.pid
-        facts.pgids.append(self.command.pid)
+        facts.pid = facts.pgid = self.command.pid
+        facts.pgids = (self.command.pid,)
         if self.command.group is not None:
             self.add_group(self.command.group)
         if options.timeout is not None:
@@ -106,7 +107,7 @@ class CommandRunner(LocalRunner):
 
     def set_timer(self) -> None:
         """Watch the deadline on the loop that runs the command now."""
-        if self._deadline is not None and self._exit is None:
+        if self._deadline is not None and not self.is_over:
             self._timer = self._kernel.loop.call_at(self._deadline, self._timed_out)
 
     @property
@@ -115,7 +116,8 @@ class CommandRunner(LocalRunner):
 
     @property
     def has_remains(self) -> bool:
-        return super().has_remains or (self.command is not None and self.command.is_output_open)
+        command = self.command
+        return super().has_remains or (command is not None and command.is_output_open)
 
     def all_died(self) -> None:
         if self._exit is not None and not self.is_over:
@@ -132,14 +134,15 @@ class CommandRunner(LocalRunner):
         super().abandon()
 
     def let_go(self) -> None:
-        super().let_go()
         if self._watch is not None:
             self._watch.close()
+        # The poller lets go of the leader's pidfd before its group closes it.
         if self.command is not None:
             self.command.close()
+        super().let_go()
 
     def loop_closed(self) -> None:
-        self._stdin_waiters.clear()
+        self._stdin_waiters = ()
         self.set_timer()
         super().loop_closed()
 
@@ -183,11 +186,11 @@ class CommandRunner(LocalRunner):
 
     async def _stdin_change(self) -> None:
         waiter = self._kernel.loop.create_future()
-        self._stdin_waiters.append(waiter)
+        self._stdin_waiters = (*self._stdin_waiters, waiter)
         await waiter
 
     def _wake_writers(self) -> None:
-        waiters, self._stdin_waiters = self._stdin_waiters, []
+        waiters, self._stdin_waiters = self._stdin_waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -200,8 +203,6 @@ class CommandRunner(LocalRunner):
         command = self.command
         assert command is not None
         self._exit = exit
-        if self._timer is not None:
-            self._timer.cancel()
         group = command.group
         if self._options.descendants == "leave" or group is None or group.is_gone():
             self._finish()
@@ -221,7 +222,9 @@ class CommandRunner(LocalRunner):
         assert exit is not None
         if self._watch is not None:
             self._watch.close()
-        late = command.finish_output()
+        if self._timer is not None:
+            self._timer.cancel()
+        late = command.finish()
         if late is not None:
             self.job.own_facts().late = late
         status = exit.status

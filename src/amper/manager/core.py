@@ -10,13 +10,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import time
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from amper.errors import ManagerClosed, WrongLoop
+from amper.flow.stream import is_running_here
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Ended, Runner
@@ -83,6 +86,17 @@ class Core:
         """Before a lookup: what the end of the last loop did to coroutines is to be seen."""
         if self._loop is not None and self._loop.is_closed():
             self.enter()
+
+    def on_loop(self, step: Callable[[], None]) -> None:
+        """Run `step` on the manager's loop, from whatever thread: now, if this is its own."""
+        loop = self._loop
+        assert loop is not None
+        if is_running_here(loop):
+            step()
+        else:
+            # A loop that is closed has nothing left that could be asked to end.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(step)
 
     @property
     def kernel(self) -> Kernel:
@@ -165,8 +179,7 @@ class Core:
             self.remains[job.id] = runner
         if runner.cascade is not None:
             runner.cascade.work_ended()
-        has_output = runner.streams is not None or report.result.has_output
-        if has_output and runner.persists_output and self.table.get(job.id) is job:
+        if runner.persists_output and job.has_output and self.table.get(job.id) is job:
             self.files.write(job)
         if runner.has_place:
             self.admission.take_place(runner)

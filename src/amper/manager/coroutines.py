@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Awaitable, Coroutine, Iterator
 from typing import Any, Final
 
+from amper.errors import AmperError
 from amper.flow.cancel import CancellationToken
 from amper.job.runner import Ended, Streams
 from amper.manager.runner import LocalRunner
@@ -90,6 +91,9 @@ class CoroutineRunner(LocalRunner):
         if not self.is_over:
             self._task = task
             _live_tasks.add(task)
+            if self._is_asked:
+                # In its first step, which an eager task takes before we have the task.
+                task.cancel()
 
     def discard(self) -> None:
         super().discard()
@@ -136,12 +140,18 @@ class CoroutineRunner(LocalRunner):
                 else Ended(result_of(self.streams, value))
             )
         except asyncio.CancelledError:
-            # A coroutine that was cancelled before its first step would complain of its neglect.
+            # Whatever was cancelled before its first step has not been awaited yet.
             dispose(self._awaitable)
+            if asyncio.isfuture(self._awaitable):
+                self._awaitable.cancel()
             if self.ended_by is None:
                 self.claim(EndedBy("loop_closed" if self._is_loop_ending() else "cancel"))
             report = Ended(closed(self.streams, CANCELLED))
         except (SystemExit, KeyboardInterrupt) as error:
+            task = asyncio.current_task()
+            if task is not None:
+                # It goes its way through the loop; nobody needs to be told that nobody asked for it.
+                task.add_done_callback(asyncio.Task.exception)
             self._report(Ended(failed(self.streams, error)))
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
@@ -176,6 +186,7 @@ def result_of(streams: Streams | None, value: Any) -> ExecResult:
     data, and what was written live its output.
     """
     if isinstance(value, ExecResult):
+        check_result(value)
         if streams is not None:
             for stream, output in zip(streams, (value.out, value.err), strict=True):
                 if output and stream.total_written == 0:
@@ -191,6 +202,9 @@ def closed(streams: Streams | None, code: int, data: Any = None) -> ExecResult:
         return ExecResult(code, data=data)
     stdout, stderr = streams
     out, err = stdout.freeze(), stderr.freeze()
+    if not out and not err:
+        # What evicts something also keeps something.
+        return ExecResult(code, data=data)
     return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted)
 
 
@@ -201,6 +215,18 @@ def failed(streams: Streams | None, error: BaseException) -> ExecResult:
         return ExecResult.failure(1, message)
     streams.stderr.write(message.encode("utf-8", "replace"))
     return closed(streams, 1)
+
+
+def check_result(result: ExecResult) -> None:
+    """Raise TypeError for a result that would be of no use to those who wait for it."""
+    for output in (result.out, result.err):
+        if not isinstance(output, bytes):
+            raise TypeError(
+                f"the output of an ExecResult is bytes, not {type(output).__name__}: "
+                "ExecResult.success(...) and .failure(...) encode text"
+            )
+    if not isinstance(result.code, int):
+        raise TypeError(f"the code of an ExecResult is an int, not {type(result.code).__name__}")
 
 
 def check_awaitable(future: object) -> None:
@@ -215,11 +241,9 @@ def check_awaitable(future: object) -> None:
 
 
 def dispose(awaitable: object) -> None:
-    """Give up an awaitable that nobody will await, without a warning that nobody did."""
+    """Close a coroutine that nobody will await, so that it does not complain of its neglect."""
     if isinstance(awaitable, Coroutine):
         awaitable.close()
-    elif isinstance(awaitable, asyncio.Future):
-        awaitable.cancel()
 
 
 class _Pause:
@@ -234,12 +258,19 @@ _PAUSE: Final = _Pause()
 
 def _described(error: BaseException) -> str:
     """Describe an exception in a line, with where it was raised."""
-    name, text = type(error).__name__, str(error)
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot describe itself is an error all the same.
+        text = ""
     described = f"{name}: {text}" if text else name
+    if isinstance(error, AmperError):
+        # Where in amper it was raised helps nobody.
+        return described
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or trace.tb_frame.f_globals.get("__name__") == __name__:
+    if trace is None:
         return described
     code = trace.tb_frame.f_code
     return f"{described} ({code.co_name}, {code.co_filename}:{trace.tb_lineno})"

@@ -105,6 +105,7 @@ class Cascade:
         if self._runner.token is not None:
             self._runner.token.cancel(self._reason)
         self._runner.ask_to_end()
+        self._watch_groups()
         self._signal(signal.SIGTERM)
         # A stopped process gets no signal but this one and SIGKILL.
         self._signal(signal.SIGCONT)
@@ -115,15 +116,21 @@ class Cascade:
     def _reason(self) -> str | None:
         return None if self._runner.ended_by is None else self._runner.ended_by.reason
 
-    def _signal(self, number: int) -> None:
-        """Signal every group of the job, also those that it got after the cascade began."""
+    def _watch_groups(self) -> None:
+        """Watch every group of the job, also those that it got after the cascade began."""
         known = {watch.group for watch in self._watches}
         if self._kernel is not None:
             for group in self._runner.groups:
                 if group not in known:
                     self._watches.append(GroupWatch(group, self._kernel, self._check))
+        # While their parents live: nobody finds them afterwards.
+        for watch in self._watches:
+            watch.adopt_descendants()
+
+    def _signal(self, number: int) -> None:
         for watch in self._watches:
             watch.group.signal(number)
+            watch.signal_members(number)
 
     def _wait_until_deadline(self) -> None:
         self._timer = self._loop.call_at(self._deadline, self._slices.add, self._insist)
@@ -133,9 +140,8 @@ class Cascade:
             return
         self._is_insisting = True
         self._runner.insist()
+        self._watch_groups()
         self._signal(signal.SIGKILL)
-        for watch in self._watches:
-            watch.signal_members(signal.SIGKILL)
         limit = KILL_LIMIT if self._watches else min(self._grace_period, KILL_LIMIT)
         self._timer = self._loop.call_later(limit, self._give_up)
         self._check()
@@ -151,7 +157,7 @@ class Cascade:
     def _give_up(self) -> None:
         if self.outcome.done():
             return
-        survivors = {pid for watch in self._watches for pid in watch.survivors}
+        survivors = {pid for watch in self._watches for pid in watch.survivors()}
         if survivors:
             self._runner.name_survivors(sorted(survivors))
         self._end(is_dead=False)

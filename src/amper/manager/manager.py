@@ -24,6 +24,7 @@ from amper.manager.arguments import (
     absolute,
     check_pgid,
     check_process,
+    checked_bound,
     checked_command,
     checked_facts,
     checked_offset,
@@ -90,15 +91,13 @@ class JobManager:
         first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `max_running`
         bounds the commands and coroutines that run at once; more of them are queued.
         """
-        if finished_retention is not None and finished_retention < 0:
-            raise ValueError("finished_retention must not be negative; None keeps every job")
         if containment != "group":
             raise ValueError('containment must be "group": no other level is there yet')
         self._containment: Containment = containment
         self._core = Core(
-            finished_retention=finished_retention,
+            finished_retention=checked_bound(finished_retention, "finished_retention", 0),
             grace_period=checked_seconds(grace_period, "grace_period"),
-            max_running=max_running,
+            max_running=checked_bound(max_running, "max_running", 1),
         )
         self._table = self._core.table
         self._closing = Closing(self._core)
@@ -228,11 +227,14 @@ class JobManager:
         options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
         facts.cwd = absolute(cwd)
         facts.containment = self._containment
-        await self._pace.turn(self._core.enter_open())
-        self._core.enter_open()
-        if self._core.remains:
-            self._core.sweep_remains()
-        return self._core.begin(text, CommandRunner(self._core.kernel, options), facts)
+        core = self._core
+        loop = core.enter_open()
+        if not self._pace.has_room(loop):
+            await self._pace.turn(loop)
+            core.enter_open()
+        if core.remains:
+            core.sweep_remains()
+        return core.begin(text, CommandRunner(core.kernel, options), facts)
 
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
@@ -243,15 +245,16 @@ class JobManager:
         loop = self._core.enter()
         job = self._table.get(id)
         assert job is not None
+        result = job.result
         try:
-            while job.result is None:
+            while result is None:
                 # It is this call's own job, so that no waiter is left behind for long.
-                await self._change_of(job, loop)
+                _, result = await self._change_of(job, loop)
         except asyncio.CancelledError:
             self._core.end(job, EndedBy("kill", "whoever ran it was cancelled"))
             raise
         self._table.take(job)
-        return job.result
+        return result
 
     # Waiting.
 
@@ -272,11 +275,14 @@ class JobManager:
                 return None
             waiter = self._change_of(job, loop, seconds)
             try:
-                await waiter
+                news = await waiter
             finally:
                 self._table.leave(job, waiter)
-            if job.result is None:
-                return None
+            # Also one that came after the stop, or the timeout, that has woken us.
+            result = job.result if news is None or news[1] is None else news[1]
+            if result is not None:
+                self._table.take(job)
+            return result
         self._table.take(job)
         return job.result
 
@@ -384,7 +390,7 @@ class JobManager:
         job = self._table.get(id)
         if job is None or job.known.pid is None:
             return None
-        return job.known.pid, job.known.pgids[0] if job.known.pgids else job.known.pid
+        return job.known.pid, job.known.pgid or job.known.pid
 
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
@@ -579,9 +585,8 @@ class JobManager:
         """
         check_pgid(pgid)
         job = self._table.get(id)
-        if job is None or job.runner is None or pgid in job.known.pgids:
+        if job is None or job.runner is None:
             return
-        job.own_facts().pgids.append(pgid)
         self._add_group(job, pgid)
 
     # Events and output files.
@@ -684,12 +689,14 @@ class JobManager:
 
     def _set_process(self, job: Job, pid: int, pgid: int) -> None:
         facts = job.own_facts()
-        facts.pid = pid
-        if pgid not in facts.pgids:
-            facts.pgids.insert(0, pgid)
-            self._add_group(job, pgid)
+        facts.pid, facts.pgid = pid, pgid
+        self._add_group(job, pgid)
 
     def _add_group(self, job: Job, pgid: int) -> None:
+        facts = job.own_facts()
+        if pgid in facts.pgids:
+            return
+        facts.pgids = (*facts.pgids, pgid)
         group = ProcessGroup.find(pgid, self._core.kernel.reserve)
         if group is not None:
             local_runner(job).add_group(group)

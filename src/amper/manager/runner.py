@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,10 @@ class Reports(Protocol):
 
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade that ends `runner` and everything of its groups."""
+        ...
+
+    def on_loop(self, step: Callable[[], None]) -> None:
+        """Run `step` on the manager's loop, from whatever thread."""
         ...
 
     def is_loop_ending(self) -> bool:
@@ -50,7 +54,8 @@ class LocalRunner(Runner):
         """Return the token that was set last, or else the job's own, which ends the job."""
         if self.token is None:
             token = CancellationToken()
-            token.on_cancel(lambda: self._token_cancelled(token))
+            # Any thread may trip it, and may have it by `asyncio.to_thread`.
+            token.on_cancel(lambda: self.reports.on_loop(lambda: self._token_cancelled(token)))
             self.token = token
         return self.token
 
@@ -66,7 +71,7 @@ class LocalRunner(Runner):
     @property
     def has_remains(self) -> bool:
         """Whether anything of a job that is over may still be there."""
-        return bool(self.groups) and any(not group.is_closed for group in self.groups)
+        return bool(self.groups) and not all(group.is_closed for group in self.groups)
 
     @property
     def is_killable(self) -> bool:

@@ -11,10 +11,12 @@ from typing import Final
 from amper.flow.stream import BoundedStream
 from amper.job.events import EventLog
 from amper.job.job import Job
+from amper.job.runner import News
 from amper.job.table import JobTable
 from amper.values import Chunk, Event, ExecResult, JobId, JobStatus
 
 Outcome = tuple[JobId, ExecResult]
+Finished = tuple[Job, ExecResult]
 
 FOLLOW_SIZE: Final = 256 * 1024
 """Bytes in one chunk for a follower that has to catch up."""
@@ -29,9 +31,9 @@ class Gathering:
     def __init__(self, table: JobTable, jobs: Iterable[Job]) -> None:
         self._table = table
         jobs = list(jobs)
-        over = [job for job in jobs if job.result is not None]
-        over.sort(key=attrgetter("finished"))
-        self._over = deque(over)
+        over = sorted((job for job in jobs if job.result is not None), key=attrgetter("finished"))
+        # The results are held from here on, whatever retention makes of the records.
+        self._over = deque[Finished]((job, job.result) for job in over if job.result is not None)
         self._pending = {
             job.id: job
             for job in jobs
@@ -46,12 +48,12 @@ class Gathering:
         """It takes whatever comes until it is closed."""
         return False
 
-    def set_result(self, job: object) -> None:
+    def set_result(self, news: News) -> None:
         """One of the jobs has ended, stopped, or left the table."""
-        assert isinstance(job, Job)
+        job, result = news
         del self._pending[job.id]
-        if job.result is not None:
-            self._over.append(job)
+        if result is not None:
+            self._over.append((job, result))
         if self._wake_up is not None and self._is_ready() and not self._wake_up.done():
             self._wake_up.set_result(None)
 
@@ -89,10 +91,9 @@ class Gathering:
                 timer.cancel()
 
     def _take(self) -> Outcome:
-        job = self._over.popleft()
-        assert job.result is not None
+        job, result = self._over.popleft()
         self._table.take(job)
-        return job.id, job.result
+        return job.id, result
 
 
 def wake(waiter: asyncio.Future[None]) -> None:
@@ -110,6 +111,8 @@ def loop_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
 
 async def completions(table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Outcome]:
     """Yield each outcome once, as the jobs end."""
+    # Between the call and the first step somebody may have removed one: it will never be heard of.
+    jobs = [job for job in jobs if job.result is not None or table.get(job.id) is job]
     gathering = Gathering(table, jobs)
     try:
         while (outcome := await gathering.next()) is not None:

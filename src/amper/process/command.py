@@ -50,7 +50,7 @@ Output = BoundedStream | int | HasFileno
 class Command:
     """A command that runs, or has run, in a session and process group of its own."""
 
-    __slots__ = ("_kernel", "_on_exit", "_pidfd", "_pumps", "group", "pid", "stdin")
+    __slots__ = ("_kernel", "_late", "_on_exit", "_pidfd", "_pumps", "group", "pid", "stdin")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class Command:
         self._on_exit = on_exit
         self._pidfd = -1
         self._pumps: list[OutputPump] = []
+        self._late: LateOutput | None = None
         self.stdin: InputPump | None = None
         self.group: ProcessGroup | None = None
         childs: list[int] = []
@@ -96,20 +97,25 @@ class Command:
 
     @property
     def is_output_open(self) -> bool:
-        """Whether somebody may still write to the command's output."""
-        return any(pump.is_open for pump in self._pumps)
+        """Whether somebody may still write to the output of a command that is over."""
+        late = self._late
+        return late is not None and late.open_pipes > 0
 
-    def finish_output(self) -> LateOutput | None:
-        """Take what the pipes hold at this instant.
+    def finish(self) -> LateOutput | None:
+        """Close the input and take what the outputs hold at this instant.
 
         What comes later is drained into what this returns: None if nobody holds the pipes any more.
         """
+        if self.stdin is not None:
+            self.stdin.close()
         late: LateOutput | None = None
         for pump in self._pumps:
             if pump.is_open:
                 late = late or LateOutput()
                 pump.finish(late)
-        return late if late is not None and late.open_pipes else None
+        if late is not None and late.open_pipes:
+            self._late = late
+        return self._late
 
     def close(self) -> None:
         """Let go of all descriptors, whatever still runs."""
@@ -178,8 +184,6 @@ class Command:
             return
         self._kernel.poller.remove(self._pidfd)
         self._pidfd = -1
-        if self.stdin is not None:
-            self.stdin.close()
         if not reap_leader_late and group.is_gone():
             group.close()
         self._on_exit(exit)

@@ -51,8 +51,7 @@ class Reserve:
 
     @property
     def null(self) -> int:
-        """A descriptor of /dev/null for a child to read from. Raises OSError if there is none."""
-        self.fill()
+        """A descriptor of /dev/null for a child to read from, in a reserve that is filled."""
         return self._placeholders[0]
 
     def fill(self) -> None:

@@ -13,8 +13,10 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.descriptors import Reserve
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
@@ -155,10 +157,23 @@ class GroupWatch:
         self._is_looking = False
         self.is_gone = False
 
-    @property
-    def survivors(self) -> list[int]:
-        """The pids of the members that are known to live."""
-        return sorted(self._members)
+    def survivors(self) -> set[int]:
+        """Look who lives, at once; it may take a while on a machine with many processes."""
+        found = set(self._members)
+        if not self.is_gone and not self.group.is_closed:
+            found.update(_members_of(self.group.pgid))
+        return found
+
+    def adopt_descendants(self) -> None:
+        """Count the leader's and the members' descendants that have left the group as members, too."""
+        ancestors = [(self.group.pgid, lambda: not self.group.is_gone())]
+        ancestors += [(pid, partial(is_alive_at, pidfd)) for pid, pidfd in self._members.items()]
+        for ancestor, is_ours in ancestors:
+            for pid, pidfd in hold_descendants(ancestor, is_ours, self._kernel.reserve):
+                if pid in self._members or read_group(pid) in (None, self.group.pgid):
+                    os.close(pidfd)
+                else:
+                    self._hold(pid, pidfd)
 
     def check(self) -> None:
         """Find out who is left, and call `on_gone` as soon as nobody is."""
@@ -207,6 +222,9 @@ class GroupWatch:
         if read_group(pid) != self.group.pgid:
             os.close(pidfd)
             return
+        self._hold(pid, pidfd)
+
+    def _hold(self, pid: int, pidfd: int) -> None:
         self._members[pid] = pidfd
         self._kernel.poller.add(pidfd, READABLE, lambda _events: self._exited(pid))
 

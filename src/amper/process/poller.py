@@ -54,9 +54,9 @@ class Poller:
     def add(self, fd: int, events: int, callback: Callback) -> None:
         """Call `callback(events)` whenever `fd` is ready. Raises OSError where epoll cannot watch it."""
         self._epoll.register(fd, events)
-        self._callbacks[fd] = callback
-        if len(self._callbacks) == 1 and self._loop is not None:
+        if not self._callbacks and self._loop is not None:
             self._loop.add_reader(self._epoll.fileno(), self._ready)
+        self._callbacks[fd] = callback
 
     def remove(self, fd: int) -> None:
         """Watch `fd` no more. To be called before it is closed."""

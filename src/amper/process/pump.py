@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +26,9 @@ DEFAULT_PIPE_SIZE: Final = 64 * 1024
 LARGE_PIPE_SIZE: Final = 1024 * 1024
 READ_SIZE: Final = 256 * 1024
 """At most this much per wake-up: a tenth of a millisecond of copying."""
+
+_INT: Final = bytes(4)
+"""Room for what FIONREAD answers."""
 
 
 class LateOutput:
@@ -218,6 +221,4 @@ class InputPump:
 
 
 def _bytes_in(fd: int) -> int:
-    held = array.array("i", [0])
-    fcntl.ioctl(fd, termios.FIONREAD, held, True)
-    return held[0]
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, _INT), sys.byteorder)

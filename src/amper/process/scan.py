@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
 
@@ -68,16 +68,33 @@ class GroupScanner:
             listener(found)
 
 
-def read_group(pid: int) -> int | None:
-    """Return the process group of a process that is alive; None for a zombie or nobody."""
+class Stat(NamedTuple):
+    """What a process says of its place among others."""
+
+    parent: int
+    group: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Return the place of a process that is alive; None for a zombie or nobody."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             text = file.read(512)
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command stands in parentheses and may itself hold any character.
-    state, _, group = text[text.rindex(b")") + 2 :].split(b" ", 3)[:3]
-    return None if state in b"ZXx" else int(group)
+    state, parent, group, rest = text[text.rindex(b")") + 2 :].split(b" ", 3)
+    # The first thread of a process may end before the others: then it looks like a zombie, but for
+    # the number of threads.
+    if state in b"ZXx" and int(rest.split(b" ", 15)[14]) <= 1:
+        return None
+    return Stat(int(parent), int(group))
+
+
+def read_group(pid: int) -> int | None:
+    """Return the process group of a process that is alive; None for a zombie or nobody."""
+    stat = read_stat(pid)
+    return None if stat is None else stat.group
 
 
 def _look(reserve: Reserve) -> Iterator[Members | None]:

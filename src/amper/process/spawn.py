@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any, Final
 
@@ -72,7 +73,8 @@ class Program:
                 self.cwd = _encoded(cwd, "the working directory")
             if env is not None:
                 self.environment = _environment(env)
-            self.executables = _candidates(self.arguments[0], env)
+            path = (os.environ if env is None else env).get("PATH", os.defpath)
+            self.executables = _candidates(self.arguments[0], path)
         except ValueError as error:
             self.reason = str(error)
 
@@ -166,11 +168,11 @@ def _environment(env: Mapping[str, str]) -> list[bytes]:
     return lines
 
 
-def _candidates(executable: bytes, env: Mapping[str, str] | None) -> tuple[bytes, ...]:
+@lru_cache(maxsize=64)
+def _candidates(executable: bytes, path: str) -> tuple[bytes, ...]:
     """Return the files that exec tries, in order: the directories of the child's own PATH."""
     if b"/" in executable:
         return (executable,)
-    path = (os.environ if env is None else env).get("PATH", os.defpath)
     return tuple(
         # An empty entry means the working directory.
         (directory + b"/" if directory else b"./") + executable

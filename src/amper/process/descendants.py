@@ -1,0 +1,63 @@
+"""The living descendants of a process, as the kernel lists them (CONFIG_PROC_CHILDREN).
+
+Best effort: a child whose parent has died belongs to init or to a subreaper by then and is not found
+from above, and one that is forked during the look may be missed. But what is found is proved: each
+is held by a pidfd, and was the child of one that was held and alive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+
+from amper.process.descriptors import Reserve
+from amper.process.scan import read_stat
+
+Held = tuple[int, int]
+"""A pid, and a pidfd that makes sure whose it is. Whoever gets one closes it."""
+
+
+def hold_descendants(pid: int, is_ours: Callable[[], bool], reserve: Reserve) -> list[Held]:
+    """Return the descendants of `pid`, from the top down; `is_ours` proves its identity."""
+    found: list[Held] = []
+    parents: list[tuple[int, Callable[[], bool]]] = [(pid, is_ours)]
+    for parent, is_alive in parents:
+        for child in _children(parent):
+            try:
+                pidfd = reserve.pidfd_open(child)
+            except OSError:
+                # It is gone, or there is no descriptor left to hold it.
+                continue
+            stat = read_stat(child)
+            if stat is None or stat.parent != parent or not is_alive():
+                os.close(pidfd)
+                continue
+            found.append((child, pidfd))
+            parents.append((child, partial(is_alive_at, pidfd)))
+    return found
+
+
+def is_alive_at(pidfd: int) -> bool:
+    """Return whether the process still exists, if only as a zombie: its number is still its own."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of all threads of a process; none where the kernel does not tell."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                found += map(int, file.readall().split())
+    except OSError:
+        # It is gone, or there is no descriptor left to look with.
+        return found
+    return found
