@@ -99,13 +99,11 @@ class _ChildToken(CancellationToken):
     def __init__(self, parent: CancellationToken) -> None:
         super().__init__()
         self._parent = parent
-        child = weakref.ref(self)
-
-        def hear() -> None:
-            if (token := child()) is not None:
-                token.cancel(token._parent.reason)
-
-        self._forget = parent.on_cancel(hear)
+        hear = weakref.WeakMethod(self._hear)
+        self._forget = parent.on_cancel(lambda: (method := hear()) is not None and method())
 
     def __del__(self) -> None:
         self._forget()
+
+    def _hear(self) -> None:
+        self.cancel(self._parent.reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from amper.flow.ring import Ring
@@ -134,7 +134,7 @@ class BoundedStream:
                 waiters.discard(waiter)
         return self.stats()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """Iterate over what is kept and what comes, in pieces, until the stream is closed.
 
         A follower that is overtaken goes on with the oldest byte that is kept.
@@ -150,7 +150,7 @@ class BoundedStream:
             else:
                 await self.changed_since(offset)
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def lines(self) -> AsyncGenerator[str, None]:
         r"""Iterate over the lines, without their newlines, from what is kept on.
 
         Only `\n` ends a line. Undecodable bytes are replaced. A line that is longer than the stream

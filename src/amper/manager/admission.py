@@ -30,6 +30,11 @@ class Admission:
         """Whether one more would be too many."""
         return self.max_running is not None and self.running >= self.max_running
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether somebody waits: whoever comes now is behind them."""
+        return bool(self._queue)
+
     def give_place(self, runner: LocalRunner) -> None:
         """Count one that starts."""
         self.running += 1

@@ -28,6 +28,17 @@ class ChannelRunner(LocalRunner):
         elif channel is not None:
             channel.add_done_callback(self._received)
 
+    def loop_closed(self) -> None:
+        channel = self._channel
+        if isinstance(channel, Receiver):
+            channel.on_result(self._received)
+        elif channel is not None and channel.done():
+            self._received(channel)
+        elif channel is not None:
+            # Nobody can settle a future of a loop that is closed.
+            self.claim(EndedBy("loop_closed"))
+            self._report(Ended(closed(self.streams, CANCELLED)))
+
     @property
     def needs_place(self) -> bool:
         # It runs elsewhere already.

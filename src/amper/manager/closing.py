@@ -32,7 +32,7 @@ class Closing:
         core = self._core
         loop = core.enter()
         core.is_closed = True
-        if self._task is None:
+        if self._task is None or self._task.get_loop().is_closed():
             self._grace_period = grace_period
             self._task = loop.create_task(self._close(reason))
         elif not self._task.done():

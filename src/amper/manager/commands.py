@@ -144,7 +144,6 @@ class CommandRunner(LocalRunner):
     def loop_closed(self) -> None:
         self._stdin_waiters = ()
         self.set_timer()
-        super().loop_closed()
 
     def be_cancelled(self) -> None:
         self.reports.kill_soon(self)

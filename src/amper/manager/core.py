@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import signal
 import time
 import weakref
@@ -25,8 +24,9 @@ from amper.job.lifecycle import Happening
 from amper.job.runner import Ended, Runner
 from amper.job.table import JobTable
 from amper.manager.admission import Admission
-from amper.manager.coroutines import CANCELLED, closed
+from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
 from amper.manager.killing import Cascade, Slices
+from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel
@@ -52,8 +52,7 @@ class Core:
         self.is_closed = False
         self.untracked: set[LocalRunner] = set()
         """Of jobs that were removed while they ran."""
-        self.remains: dict[JobId, LocalRunner] = {}
-        """Of jobs that are over, with processes or pipes that may still be there."""
+        self.remains = Remains()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._slices: Slices | None = None
@@ -85,7 +84,9 @@ class Core:
     def catch_up(self) -> None:
         """Before a lookup: what the end of the last loop did to coroutines is to be seen."""
         if self._loop is not None and self._loop.is_closed():
-            self.enter()
+            # Without a loop there is none to move to, and what is known is all that can be told.
+            with contextlib.suppress(RuntimeError):
+                self.enter()
 
     def on_loop(self, step: Callable[[], None]) -> None:
         """Run `step` on the manager's loop, from whatever thread: now, if this is its own."""
@@ -117,24 +118,36 @@ class Core:
             return
         # Whoever waited on a loop that is closed will never go on, and must not be called.
         self.table.events.waiters.clear()
+        self._is_starting = True
+        for job in self.admission.queued():
+            if isinstance(job.runner, CoroutineRunner):
+                self.end_queued(job, EndedBy("loop_closed"))
         for runner in self.unfinished():
             runner.waiters = None
+            was_dying = runner.drop_cascade()
             runner.loop_closed()
+            if was_dying and runner.is_killable:
+                self.kill_soon(runner)
+        self._is_starting = False
+        self._start_queued()
 
     # Beginning.
 
     def begin(self, command: str, runner: LocalRunner, facts: Facts | None) -> JobId:
         """Start a job if there is a place for it, or queue it."""
         admission = self.admission
-        if admission.max_running is not None and runner.needs_place:
-            if admission.is_full:
-                runner.hold()
-                job = self.add(command, runner, facts, Happening.QUEUE)
-                admission.queue(job)
-                return job.id
+        if admission.max_running is None or not runner.needs_place:
+            job = self.add(command, runner, facts)
+            runner.start()
+        elif admission.is_full or admission.has_queue:
+            runner.hold()
+            job = self.add(command, runner, facts, Happening.QUEUE)
+            admission.queue(job)
+            self._start_queued()
+        else:
             admission.give_place(runner)
-        job = self.add(command, runner, facts)
-        runner.start()
+            job = self.add(command, runner, facts)
+            runner.start()
         return job.id
 
     def add(
@@ -175,15 +188,16 @@ class Core:
         self.table.ended(job, report)
         if self.untracked:
             self.untracked.discard(runner)
-        if runner.has_remains:
-            self.remains[job.id] = runner
+        self.remains.add(runner)
         if runner.cascade is not None:
             runner.cascade.work_ended()
         if runner.persists_output and job.has_output and self.table.get(job.id) is job:
             self.files.write(job)
         if runner.has_place:
             self.admission.take_place(runner)
-            self._start_queued()
+            # What is started on a loop that ends would end with it; the next loop takes it up.
+            if runner.ended_by is None or runner.ended_by.cause != "loop_closed":
+                self._start_queued()
 
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade for a runner that was told to end."""
@@ -244,15 +258,7 @@ class Core:
     def unfinished(self) -> list[LocalRunner]:
         """Return the runners of which something may be left."""
         tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
-        return [*tracked, *self.untracked, *self.remains.values()]
-
-    def sweep_remains(self) -> None:
-        """Look whether what some finished jobs had left behind is gone; two for each new command."""
-        for id in list(itertools.islice(self.remains, 2)):
-            runner = self.remains.pop(id)
-            runner.forget_dead_groups()
-            if runner.has_remains:
-                self.remains[id] = runner
+        return [*tracked, *self.untracked, *self.remains.all()]
 
     def close_kernel(self) -> None:
         """Close what was opened for commands, when nothing of them is left to be watched."""

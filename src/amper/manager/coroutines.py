@@ -154,7 +154,11 @@ class CoroutineRunner(LocalRunner):
                 task.add_done_callback(asyncio.Task.exception)
             self._report(Ended(failed(self.streams, error)))
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it was, it is how the job ended.
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and self.loop.is_closed():
+                # The loop was closed under its tasks, which are thrown away now.
+                dispose(self._awaitable)
+                raise
             report = Ended(failed(self.streams, error))
         self._report(report)
 

@@ -147,7 +147,8 @@ class Cascade:
         self._check()
 
     def _check(self) -> None:
-        if self.outcome.done() or self._runner.has_work:
+        # Before anybody was asked there is no timer, and nothing to be concluded.
+        if self.outcome.done() or self._timer is None or self._runner.has_work:
             return
         for watch in self._watches:
             watch.check()

@@ -197,6 +197,7 @@ class JobManager:
         stderr: int | HasFileno = PIPE,
         timeout: float | None = None,
         descendants: Descendants = "leave",
+        pass_fds: Iterable[int] = (),
         name: str | None = None,
         tags: Iterable[str] = (),
     ) -> JobId:
@@ -204,7 +205,8 @@ class JobManager:
 
         `env` replaces the environment. `stdin` is `DEVNULL`, `PIPE` (for `write_stdin`), `bytes`
         (fed, then closed), or a file. `stdout` and `stderr` are `PIPE` (kept, to be read),
-        `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe, in exact order.
+        `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe, in exact order. Of our other
+        descriptors the command gets `pass_fds`, under their own numbers, and no more.
 
         After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
         processes that outlive the leader: they are left running (`kill` reaches them), or the job
@@ -220,7 +222,7 @@ class JobManager:
         """
         executed, text = checked_command(command)
         facts = checked_facts(text, name, tags) or Facts()
-        program = Program(executed, cwd, env)
+        program = Program(executed, cwd, env, pass_fds)
         if isinstance(stdin, bytearray | memoryview):
             # Its owner may go on to change it.
             stdin = bytes(stdin)
@@ -232,8 +234,7 @@ class JobManager:
         if not self._pace.has_room(loop):
             await self._pace.turn(loop)
             core.enter_open()
-        if core.remains:
-            core.sweep_remains()
+        core.remains.sweep(core.kernel)
         return core.begin(text, CommandRunner(core.kernel, options), facts)
 
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
@@ -321,11 +322,11 @@ class JobManager:
         self, ids: Iterable[JobId] | None = None
     ) -> AsyncIterator[tuple[JobId, ExecResult]]:
         """Iterate over the jobs that are there now, or those named, as they end; each once."""
-        return completions(self._table, self._jobs(ids))
+        return completions(self._core.enter, self._table, self._jobs(ids))
 
     async def try_result(self, id: JobId) -> ExecResult | None:
         """Return the result of a job that is over; None at once for any other."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or job.result is None:
             return None
         self._table.take(job)
@@ -335,7 +336,7 @@ class JobManager:
 
     async def exists(self, id: JobId) -> bool:
         """Return whether the job is in the table."""
-        return self._table.get(id) is not None
+        return self._lookup(id) is not None
 
     async def get(self, id: JobId) -> JobInfo | None:
         """Return a snapshot of a job."""
@@ -368,6 +369,7 @@ class JobManager:
 
     async def list_ids(self) -> Ids:
         """Return the ids of all jobs in ascending order."""
+        self._core.catch_up()
         return self._table.ids()
 
     async def running_count(self) -> int:
@@ -377,7 +379,7 @@ class JobManager:
 
     async def get_command(self, id: JobId) -> str | None:
         """Return the command as people read it."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         return None if job is None else job.command
 
     async def get_status_string(self, id: JobId) -> str | None:
@@ -387,21 +389,21 @@ class JobManager:
 
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or job.known.pid is None:
             return None
         return job.known.pid, job.known.pgid or job.known.pid
 
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         return [] if job is None else list(job.known.pgids)
 
     # Output.
 
     async def streams(self, id: JobId) -> Streams | None:
         """Return the two live outputs of a job, made now if it had none; closed if it is over."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         return None if job is None else self._streams_of(job)
 
     async def read_stdout(self, id: JobId) -> bytes | None:
@@ -505,7 +507,7 @@ class JobManager:
         """Let `cancel` trip `token` from now on, and nothing else. The last one that is set counts."""
         if not isinstance(token, CancellationToken):
             raise TypeError(f"a token is a CancellationToken, not {type(token).__name__}")
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is not None and job.runner is not None:
             job.runner.token = token
 
@@ -526,7 +528,7 @@ class JobManager:
 
     async def finish(self, id: JobId, result: ExecResult) -> bool:
         """Record the result of a job that runs elsewhere; False if it is unknown, over, or our own."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or not isinstance(job.runner, ChannelRunner):
             return False
         job.runner.finish(result)
@@ -537,7 +539,7 @@ class JobManager:
 
         One that runs goes on untracked: its waiters get None, and only the manager's end reaches it.
         """
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None:
             return False
         self._core.remove(job)
@@ -545,6 +547,7 @@ class JobManager:
 
     async def reap_finished(self) -> Infos:
         """Remove all jobs that are over and return what they were, by id."""
+        self._core.catch_up()
         finished = [job for job in self._table.jobs() if job.status.is_final]
         infos = [self._table.info(job) for job in finished]
         for job in finished:
@@ -575,6 +578,7 @@ class JobManager:
 
     async def last_stopped(self) -> JobId | None:
         """Return the job that was stopped last and still is."""
+        self._core.catch_up()
         return self._table.last_stopped()
 
     async def add_pgid(self, id: JobId, pgid: int) -> None:
@@ -584,7 +588,7 @@ class JobManager:
         a process group of 1 or below.
         """
         check_pgid(pgid)
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or job.runner is None:
             return
         self._add_group(job, pgid)
@@ -598,11 +602,14 @@ class JobManager:
         that comes too late a `missed` event counts those that are gone. It ends after the manager's
         last event.
         """
+        self._core.catch_up()
         log = self._table.events
-        return replay(log, log.last if since is None else checked_offset(since))
+        first = log.last if since is None else checked_offset(since)
+        return replay(self._core.enter, log, first)
 
     async def read_events(self, since: int | None = 0, limit: int = 1000) -> EventPage:
         """Return at once a page of at most `limit` events; go on with `since=page.next`."""
+        self._core.catch_up()
         log = self._table.events
         return log.read(log.last if since is None else since, limit)
 
@@ -656,7 +663,7 @@ class JobManager:
 
     def _reachable(self, id: JobId) -> tuple[Job | None, LocalRunner | None]:
         """Return a job, if it is in the table, and what runs it or still holds what it left behind."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or job.runner is None:
             return job, self._core.remains.get(id)
         return job, local_runner(job)
@@ -677,13 +684,13 @@ class JobManager:
 
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None or job.runner is None or isinstance(job.runner, CommandRunner):
             return None
         return job
 
     def _command_runner(self, id: JobId) -> CommandRunner | None:
-        job = self._table.get(id)
+        job = self._lookup(id)
         runner = None if job is None else job.runner
         return runner if isinstance(runner, CommandRunner) else None
 
@@ -719,13 +726,13 @@ class JobManager:
         return output_of(job) or closed_streams(job.result)
 
     def _attached_streams(self, id: JobId) -> Streams | None:
-        job = self._table.get(id)
+        job = self._lookup(id)
         return None if job is None else output_of(job)
 
     def _stream_of(self, id: JobId, name: StreamName) -> BoundedStream | None:
         if name not in ("stdout", "stderr"):
             raise ValueError(f'a stream is "stdout" or "stderr", not {name!r}')
-        job = self._table.get(id)
+        job = self._lookup(id)
         if job is None:
             return None
         streams = self._streams_of(job)

@@ -10,6 +10,7 @@ from amper.flow.cancel import CancellationToken
 from amper.job.job import Job
 from amper.job.runner import Ended, Runner
 from amper.process.group import ProcessGroup
+from amper.process.scan import Members
 from amper.values import EndedBy
 
 if TYPE_CHECKING:
@@ -83,10 +84,14 @@ class LocalRunner(Runner):
 
     def loop_closed(self) -> None:
         """The event loop that the job began on is over; the manager is on another one now."""
+
+    def drop_cascade(self) -> bool:
+        """Let go of a cascade whose loop is over, with all who waited for it; was there one?"""
         cascade, self.cascade = self.cascade, None
-        if cascade is not None:
-            cascade.abandon()
-            self.reports.kill_soon(self)
+        if cascade is None:
+            return False
+        cascade.abandon()
+        return True
 
     def all_died(self) -> None:
         """The cascade has found that nothing of the job is left."""
@@ -109,8 +114,16 @@ class LocalRunner(Runner):
 
     def let_go(self) -> None:
         """Close the descriptors that are still held for the job, whatever still runs."""
+        self.let_go_of_groups()
+
+    def let_go_of_groups(self) -> None:
+        """Give up the identity of the job's process groups: nothing of them is left, or may be."""
         for group in self.groups:
             group.close()
+
+    def has_members(self, members: Members) -> bool:
+        """Return whether a look at all processes found any of the job's groups."""
+        return any(group.pgid in members for group in self.groups if not group.is_closed)
 
     def forget_dead_groups(self) -> None:
         """Close what is held for groups of which nothing is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from operator import attrgetter
 from typing import Final
 
@@ -17,6 +17,9 @@ from amper.values import Chunk, Event, ExecResult, JobId, JobStatus
 
 Outcome = tuple[JobId, ExecResult]
 Finished = tuple[Job, ExecResult]
+
+Enter = Callable[[], asyncio.AbstractEventLoop]
+"""Makes sure that whoever waits does so on the manager's own loop."""
 
 FOLLOW_SIZE: Final = 256 * 1024
 """Bytes in one chunk for a follower that has to catch up."""
@@ -109,8 +112,9 @@ def loop_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     return turn
 
 
-async def completions(table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Outcome]:
+async def completions(enter: Enter, table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Outcome]:
     """Yield each outcome once, as the jobs end."""
+    enter()
     # Between the call and the first step somebody may have removed one: it will never be heard of.
     jobs = [job for job in jobs if job.result is not None or table.get(job.id) is job]
     gathering = Gathering(table, jobs)
@@ -121,8 +125,9 @@ async def completions(table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Out
         gathering.close()
 
 
-async def replay(log: EventLog, since: int) -> AsyncIterator[Event]:
+async def replay(enter: Enter, log: EventLog, since: int) -> AsyncIterator[Event]:
     """Yield the events after number `since`, those to come included, until the log is closed."""
+    enter()
     while True:
         page = log.read(since, 1000)
         since = page.next

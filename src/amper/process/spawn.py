@@ -13,8 +13,9 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import index
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any, Final
 
@@ -54,12 +55,28 @@ class Program:
     where that is known without trying.
     """
 
-    __slots__ = ("arguments", "audited", "cwd", "environment", "executables", "reason")
+    __slots__ = (
+        "arguments",
+        "audited",
+        "cwd",
+        "environment",
+        "executables",
+        "passed_fds",
+        "reason",
+    )
 
     def __init__(
-        self, command: CommandLine, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        command: CommandLine,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Iterable[int] = (),
     ) -> None:
-        """Raise TypeError for what is no command, directory or environment."""
+        """Raise TypeError for what is no command, directory, environment or descriptor.
+
+        The child gets the descriptors `pass_fds` under their own numbers, beside its three streams.
+        """
+        self.passed_fds = tuple(sorted({index(fd) for fd in pass_fds})) if pass_fds else ()
         words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
         self.audited = (words[0], command, cwd, env)
         self.reason: str | None = None
@@ -94,9 +111,12 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
         error_read, error_write = pipe()
     except OSError as error:
         raise cannot_open(error) from error
+    kept: tuple[int, ...] = (error_write,)
+    if program.passed_fds:
+        kept = tuple(sorted({error_write, *program.passed_fds}))
     try:
         pid: int = _posixsubprocess.fork_exec(
-            program.arguments, program.executables, True, (error_write,),
+            program.arguments, program.executables, True, kept,
             program.cwd, program.environment, stdin, -1, -1, stdout, -1, stderr,
             error_read, error_write, True, True, -1, None, None, None, -1, None, True,
         )  # fmt: skip
@@ -134,6 +154,7 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            pass_fds=program.passed_fds,
             start_new_session=True,
         )
     except OSError as error:
@@ -189,8 +210,10 @@ def _exec_failure(report: bytes, program: Program) -> CannotStart:
     code = int(number, 16)
     why = os.strerror(code)
     name = os.fsdecode(program.arguments[0])
+    if stage == b"noexec" and (program.cwd is None or code == errno.EBADF):
+        return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
     if stage == b"noexec":
-        directory = os.fsdecode(program.cwd or b".")
+        directory = os.fsdecode(program.cwd or b"")
         return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {directory}: {why}")
     if code not in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(NOT_EXECUTABLE, f"cannot execute {name}: {why}")
