@@ -73,7 +73,7 @@ class Closing:
             if count % STEPS_PER_TURN == 0:
                 await self._until(loop_turn(core.enter()))
         for cascade in cascades:
-            await self._until(cascade.outcome)
+            await self._until(cascade.waiter())
 
     def _hurry(self, grace_period: float) -> None:
         """Let what is being closed insist no later than `grace_period` from now."""

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -65,14 +67,32 @@ class CommandRunner(LocalRunner):
     _watch: GroupWatch | None = None
     _stdin_waiters: Sequence[asyncio.Future[None]] = ()
 
+    _descendants: Descendants = "leave"
+    _duplicates: tuple[int, ...] = ()
+    _is_fed = False
+    _timeout: float | None = None
+
     def __init__(self, kernel: Kernel, options: CommandOptions) -> None:
         self.streams = Streams.empty()
         self._kernel = kernel
-        self._options = options
+        self._options: CommandOptions | None = options
+        """How it is started; not kept when it has been."""
+
+    def hold(self) -> None:
+        """Take what the call meant, before its caller changes or closes it."""
+        options = self._options
+        assert options is not None
+        options.program.pin()
+        if not isinstance(options.stdin, bytes):
+            options.stdin = self._duplicate(options.stdin)
+        options.stdout = self._duplicate(options.stdout)
+        options.stderr = self._duplicate(options.stderr)
 
     def start(self) -> None:
         options, streams = self._options, self.streams
+        assert options is not None
         assert streams is not None
+        self._options = None
         try:
             self.command = Command(
                 self._kernel,
@@ -80,8 +100,7 @@ class CommandRunner(LocalRunner):
                 stdin=options.stdin,
                 stdout=streams.stdout if options.stdout == PIPE else options.stdout,
                 stderr=streams.stderr if options.stderr == PIPE else options.stderr,
-                on_exit=self._leader_ended,
-                on_stdin=self._wake_writers,
+                owner=self,
             )
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
@@ -91,19 +110,27 @@ class CommandRunner(LocalRunner):
             if failure is not error:
                 raise
             return
-        self._wake_writers()
+        finally:
+            self._close_duplicates()
+        self.stdin_changed()
         facts = self.job.own_facts()
         facts.pid = facts.pgid = self.command.pid
         facts.pgids = (self.command.pid,)
         if self.command.group is not None:
             self.add_group(self.command.group)
+        if options.stdin == PIPE:
+            self._is_fed = True
+        if options.descendants != "leave":
+            self._descendants = options.descendants
         if options.timeout is not None:
+            self._timeout = options.timeout
             self._deadline = self._kernel.loop.time() + options.timeout
             self.set_timer()
 
     def discard(self) -> None:
         super().discard()
-        self._wake_writers()
+        self._close_duplicates()
+        self.stdin_changed()
 
     def set_timer(self) -> None:
         """Watch the deadline on the loop that runs the command now."""
@@ -179,39 +206,60 @@ class CommandRunner(LocalRunner):
     @property
     def _stdin(self) -> InputPump | None:
         """The pipe to the command's standard input, if its embedder writes to it."""
-        if self.command is None or self._options.stdin != PIPE:
-            return None
-        return self.command.stdin
+        return self.command.stdin if self.command is not None and self._is_fed else None
 
     async def _stdin_change(self) -> None:
         waiter = self._kernel.loop.create_future()
         self._stdin_waiters = (*self._stdin_waiters, waiter)
         await waiter
 
-    def _wake_writers(self) -> None:
+    def stdin_changed(self) -> None:
+        """Let those go on who wait until the command takes their data, or is started."""
         waiters, self._stdin_waiters = self._stdin_waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _duplicate(self, file: int | HasFileno) -> int | HasFileno:
+        """Return a descriptor of our own for an open file, and a constant as it is."""
+        if isinstance(file, int) and file < 0:
+            return file
+        try:
+            copy = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+        except (OSError, ValueError):
+            # The start will find the same, and tell it.
+            return file
+        self._duplicates = (*self._duplicates, copy)
+        return copy
+
+    def _close_duplicates(self) -> None:
+        duplicates, self._duplicates = self._duplicates, ()
+        for fd in duplicates:
+            os.close(fd)
+
     def _timed_out(self) -> None:
-        self.claim(EndedBy("timeout", f"it ran longer than {self._options.timeout:g} s"))
+        self.claim(EndedBy("timeout", f"it ran longer than {self._timeout:g} s"))
         self.reports.kill_soon(self)
 
-    def _leader_ended(self, exit: Exit) -> None:
+    def leader_ended(self, exit: Exit) -> None:
+        """Report, or first wait for what the leader has left behind."""
         command = self.command
         assert command is not None
         self._exit = exit
         group = command.group
-        if self._options.descendants == "leave" or group is None or group.is_gone():
+        if self._descendants == "leave" or group is None or group.is_gone():
             self._finish()
-        elif self._options.descendants == "wait":
-            self._watch = GroupWatch(group, self._kernel, self._finish)
+        elif self._descendants == "wait":
+            self._watch = GroupWatch(group, self._kernel, self)
             self._watch.check()
         else:
             self.reports.kill_soon(self)
         if self.cascade is not None:
             self.cascade.work_ended()
+
+    def group_gone(self) -> None:
+        """What the job waited for beside its leader is over."""
+        self._finish()
 
     def _finish(self) -> None:
         """Nothing that counts as the job is left: close its output and report."""
@@ -238,7 +286,7 @@ class CommandRunner(LocalRunner):
 
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)
-        self._wake_writers()
+        self.stdin_changed()
 
 
 def _check_file(

@@ -25,7 +25,7 @@ from amper.job.runner import Ended, Runner
 from amper.job.table import JobTable
 from amper.manager.admission import Admission
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
-from amper.manager.killing import Cascade, Slices
+from amper.manager.killing import Cascade, Steps
 from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
 from amper.output_files import OutputFiles
@@ -55,7 +55,7 @@ class Core:
         self.remains = Remains()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
-        self._slices: Slices | None = None
+        self._steps: Steps | None = None
         self._is_starting = False
         self._loop_ends: bool | None = None
         weakref.finalize(self, self.files.close)
@@ -111,7 +111,7 @@ class Core:
         if before is not None and before.is_running():
             self._loop = before
             raise WrongLoop
-        self._slices = Slices(loop)
+        self._steps = Steps(loop)
         if self._kernel is not None:
             self._kernel.attach(loop)
         if before is None or not before.is_closed():
@@ -221,8 +221,8 @@ class Core:
         """Return the job's one cascade, with no more than this grace period left."""
         loop = self.enter()
         if runner.cascade is None:
-            assert self._slices is not None
-            runner.cascade = Cascade(runner, loop, self._kernel, self._slices, grace_period)
+            assert self._steps is not None
+            runner.cascade = Cascade(runner, loop, self._kernel, self._steps, grace_period)
         else:
             runner.cascade.hurry(grace_period)
         return runner.cascade

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import signal
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from amper.manager.runner import LocalRunner
 from amper.process.group import GroupWatch
@@ -23,85 +24,160 @@ KILL_LIMIT: Final = 5.0
 STEPS_PER_TURN: Final = 50
 """Signals for this many jobs take about a millisecond."""
 
+Step = Literal["ask", "insist", "give up"]
 
-class Slices:
-    """Runs steps on the loop, a bounded number in each turn."""
 
-    __slots__ = ("_is_scheduled", "_loop", "_steps")
+class Steps:
+    """Takes the steps of cascades on the loop, each when it is due, a bounded number in each turn."""
+
+    __slots__ = ("_due", "_is_scheduled", "_later", "_loop", "_numbers", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._due: deque[Cascade] = deque()
         self._is_scheduled = False
-        self._steps: deque[Callable[[], None]] = deque()
+        # One timer for all of them: thousands may be killed at once.
+        self._later: list[tuple[float, int, Cascade]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, step: Callable[[], None]) -> None:
-        """Run `step` soon, after those that were added before."""
-        self._steps.append(step)
+    def soon(self, cascade: Cascade) -> None:
+        """Let a cascade take its next step, after those that were due before."""
+        self._due.append(cascade)
         self._schedule()
 
+    def at(self, deadline: float, cascade: Cascade) -> None:
+        """Let a cascade take its next step at `deadline`, if that is its deadline then."""
+        heapq.heappush(self._later, (deadline, next(self._numbers), cascade))
+        self._set_timer()
+
+    def forget_dead(self) -> None:
+        """Let go of the cascades at the head that wait for nothing any more."""
+        while self._later and not self._later[0][2].waits_until(self._later[0][0]):
+            heapq.heappop(self._later)
+
     def _schedule(self) -> None:
-        if self._steps and not self._is_scheduled:
+        if self._due and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._is_scheduled = False
         try:
-            for _ in range(min(STEPS_PER_TURN, len(self._steps))):
-                self._steps.popleft()()
+            for _ in range(min(STEPS_PER_TURN, len(self._due))):
+                self._due.popleft().step()
         finally:
             self._schedule()
 
+    def _set_timer(self) -> None:
+        self.forget_dead()
+        first = self._later[0][0] if self._later else None
+        if self._timer is not None:
+            if self._timer.when() == first:
+                return
+            self._timer.cancel()
+        self._timer = None if first is None else self._loop.call_at(first, self._deadline)
+
+    def _deadline(self) -> None:
+        now = self._timer.when() if self._timer is not None else self._loop.time()
+        self._timer = None
+        while self._later and self._later[0][0] <= now:
+            deadline, _, cascade = heapq.heappop(self._later)
+            if cascade.waits_until(deadline):
+                self._due.append(cascade)
+        self._schedule()
+        self._set_timer()
+
 
 class Cascade:
-    """Ends one job and everything of its process groups. `outcome` tells whether that was proved."""
+    """Ends one job and everything of its process groups, and tells whether that was proved.
 
-    __slots__ = ("_deadline", "_grace_period", "_is_insisting", "_kernel", "_loop", "_runner",
-                 "_slices", "_timer", "_watches", "outcome")  # fmt: skip
+    It has three steps: ask, insist, give up. Each comes at its deadline, unless nothing is left.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_grace_period",
+        "_kernel",
+        "_loop",
+        "_next_step",
+        "_runner",
+        "_steps",
+        "_waiters",
+        "_watches",
+        "outcome",
+    )
 
     def __init__(
         self,
         runner: LocalRunner,
         loop: asyncio.AbstractEventLoop,
         kernel: Kernel | None,
-        slices: Slices,
+        steps: Steps,
         grace_period: float,
     ) -> None:
         self._runner = runner
         self._loop = loop
         self._kernel = kernel
-        self._slices = slices
+        self._steps = steps
         self._grace_period = grace_period
         self._deadline = loop.time() + grace_period
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_insisting = False
-        self._watches: list[GroupWatch] = []
-        self.outcome: asyncio.Future[bool] = loop.create_future()
-        slices.add(self._ask)
+        self._next_step: Step = "ask"
+        self._watches: tuple[GroupWatch, ...] = ()
+        self._waiters: tuple[asyncio.Future[bool], ...] = ()
+        self.outcome: bool | None = None
+        """Whether nothing of the job is left; None as long as that is not known."""
+        steps.soon(self)
+
+    def waiter(self) -> asyncio.Future[bool]:
+        """Return a future for the outcome. To cancel it means to wait no more, and nothing else."""
+        waiter = self._loop.create_future()
+        if self.outcome is None:
+            self._waiters = (*self._waiters, waiter)
+        else:
+            waiter.set_result(self.outcome)
+        return waiter
 
     def hurry(self, grace_period: float) -> None:
         """Insist no later than `grace_period` from now."""
         deadline = self._loop.time() + grace_period
-        if deadline >= self._deadline or self._is_insisting:
+        if deadline >= self._deadline or self._next_step == "give up":
             return
         self._deadline = deadline
         self._grace_period = grace_period
-        if self._timer is not None:
-            self._timer.cancel()
-            self._wait_until_deadline()
+        if self._next_step == "insist":
+            self._steps.at(deadline, self)
+
+    def waits_until(self, deadline: float) -> bool:
+        """Return whether its next step is due then, and not earlier or never."""
+        return self.outcome is None and self._deadline == deadline
+
+    def step(self) -> None:
+        """Take the next step."""
+        if self.outcome is not None:
+            return
+        if self._next_step == "ask":
+            self._ask()
+        elif self._next_step == "insist":
+            self._insist()
+        else:
+            self._give_up()
 
     def work_ended(self) -> None:
         """The work itself is over; what is left are its process groups."""
         self._check()
 
+    def group_gone(self) -> None:
+        """Nothing of one of the groups is left."""
+        self._check()
+
     def abandon(self) -> None:
         """Stop for good: its loop is closed, and whoever waited for the outcome with it."""
+        self.outcome = False
         for watch in self._watches:
             watch.close()
 
     def _ask(self) -> None:
-        if self.outcome.done():
-            return
         if self._runner.token is not None:
             self._runner.token.cancel(self._reason)
         self._runner.ask_to_end()
@@ -109,7 +185,8 @@ class Cascade:
         self._signal(signal.SIGTERM)
         # A stopped process gets no signal but this one and SIGKILL.
         self._signal(signal.SIGCONT)
-        self._wait_until_deadline()
+        self._next_step = "insist"
+        self._steps.at(self._deadline, self)
         self._check()
 
     @property
@@ -118,11 +195,11 @@ class Cascade:
 
     def _watch_groups(self) -> None:
         """Watch every group of the job, also those that it got after the cascade began."""
-        known = {watch.group for watch in self._watches}
         if self._kernel is not None:
-            for group in self._runner.groups:
-                if group not in known:
-                    self._watches.append(GroupWatch(group, self._kernel, self._check))
+            known = {watch.group for watch in self._watches}
+            new = [group for group in self._runner.groups if group not in known]
+            watches = [GroupWatch(group, self._kernel, self) for group in new]
+            self._watches = (*self._watches, *watches)
         # While their parents live: nobody finds them afterwards.
         for watch in self._watches:
             watch.adopt_descendants()
@@ -132,23 +209,19 @@ class Cascade:
             watch.group.signal(number)
             watch.signal_members(number)
 
-    def _wait_until_deadline(self) -> None:
-        self._timer = self._loop.call_at(self._deadline, self._slices.add, self._insist)
-
     def _insist(self) -> None:
-        if self.outcome.done() or self._is_insisting:
-            return
-        self._is_insisting = True
         self._runner.insist()
         self._watch_groups()
         self._signal(signal.SIGKILL)
         limit = KILL_LIMIT if self._watches else min(self._grace_period, KILL_LIMIT)
-        self._timer = self._loop.call_later(limit, self._give_up)
+        self._next_step = "give up"
+        self._deadline = self._loop.time() + limit
+        self._steps.at(self._deadline, self)
         self._check()
 
     def _check(self) -> None:
-        # Before anybody was asked there is no timer, and nothing to be concluded.
-        if self.outcome.done() or self._timer is None or self._runner.has_work:
+        # Before anybody was asked there is nothing to be concluded.
+        if self.outcome is not None or self._next_step == "ask" or self._runner.has_work:
             return
         for watch in self._watches:
             watch.check()
@@ -156,8 +229,6 @@ class Cascade:
             self._end(is_dead=True)
 
     def _give_up(self) -> None:
-        if self.outcome.done():
-            return
         survivors = {pid for watch in self._watches for pid in watch.survivors()}
         if survivors:
             self._runner.name_survivors(sorted(survivors))
@@ -165,15 +236,19 @@ class Cascade:
         self._runner.give_up()
 
     def _end(self, *, is_dead: bool) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        # The checks of several groups may all come to this.
+        if self.outcome is not None:
+            return
+        self.outcome = is_dead
         for watch in self._watches:
             watch.close()
             if watch.is_gone:
                 watch.group.close()
+        self._steps.forget_dead()
         if self._runner.cascade is self:
             self._runner.cascade = None
         if is_dead:
             self._runner.all_died()
-        if not self.outcome.done():
-            self.outcome.set_result(is_dead)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(is_dead)

@@ -480,7 +480,7 @@ class JobManager:
         if not runner.is_killable:
             return False
         runner.claim(ended_by)
-        return await asyncio.shield(self._core.cascade(runner, grace).outcome)
+        return await self._core.cascade(runner, grace).waiter()
 
     async def cancel(self, id: JobId, *, reason: str | None = None) -> bool:
         """Ask a job to end by its cancellation token, and return at once.

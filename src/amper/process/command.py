@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 from typing import Protocol
 
 from amper.flow.stream import BoundedStream
@@ -18,7 +17,7 @@ from amper.process.descriptors import pipe
 from amper.process.group import ProcessGroup, reap_leader_late
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
-from amper.process.pump import InputPump, LateOutput, OutputPump
+from amper.process.pump import InputOwner, InputPump, LateOutput, OutputPump
 from amper.process.reap import Exit, peek, reap
 from amper.process.spawn import (
     DEVNULL,
@@ -47,10 +46,18 @@ Output = BoundedStream | int | HasFileno
 """A stream to read into; DEVNULL, STDOUT, a descriptor or a file."""
 
 
+class Owner(InputOwner, Protocol):
+    """Whoever runs a command."""
+
+    def leader_ended(self, exit: Exit) -> None:
+        """The leader has ended; called once, on the loop."""
+        ...
+
+
 class Command:
     """A command that runs, or has run, in a session and process group of its own."""
 
-    __slots__ = ("_kernel", "_late", "_on_exit", "_pidfd", "_pumps", "group", "pid", "stdin")
+    __slots__ = ("_kernel", "_late", "_owner", "_pidfd", "_pumps", "group", "pid", "stdin")
 
     def __init__(
         self,
@@ -60,25 +67,20 @@ class Command:
         stdin: Input,
         stdout: Output,
         stderr: Output,
-        on_exit: Callable[[Exit], None],
-        on_stdin: Callable[[], None],
+        owner: Owner,
     ) -> None:
-        """Start it. Raises CannotStart, and then nothing is left behind.
-
-        `on_exit` is called once, on the loop, when the leader has ended; `on_stdin` whenever all
-        that was written to its standard input was taken, and when nobody will read it any more.
-        """
+        """Start it. Raises CannotStart, and then nothing is left behind."""
         self._kernel = kernel
-        self._on_exit = on_exit
+        self._owner = owner
         self._pidfd = -1
-        self._pumps: list[OutputPump] = []
+        self._pumps: tuple[OutputPump, ...] = ()
         self._late: LateOutput | None = None
         self.stdin: InputPump | None = None
         self.group: ProcessGroup | None = None
         childs: list[int] = []
         try:
             kernel.reserve.fill()
-            child_stdin = self._open_stdin(stdin, childs, on_stdin)
+            child_stdin = self._open_stdin(stdin, childs)
             child_stdout = self._open_output(stdout, childs)
             child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
             self.pid = spawn(program, child_stdin, child_stdout, child_stderr)
@@ -128,7 +130,7 @@ class Command:
         if self.group is not None:
             self.group.close()
 
-    def _open_stdin(self, stdin: Input, childs: list[int], on_stdin: Callable[[], None]) -> int:
+    def _open_stdin(self, stdin: Input, childs: list[int]) -> int:
         """Return the child's standard input."""
         if stdin == DEVNULL:
             return self._kernel.reserve.null
@@ -138,7 +140,7 @@ class Command:
             return _fileno(stdin)
         read_end, write_end = pipe()
         childs.append(read_end)
-        self.stdin = InputPump(write_end, self._kernel.poller, on_stdin)
+        self.stdin = InputPump(write_end, self._kernel.poller, self._owner)
         if not isinstance(stdin, int):
             self.stdin.write(stdin)
             self.stdin.close_when_written()
@@ -154,17 +156,17 @@ class Command:
             return _fileno(output)
         read_end, write_end = pipe()
         childs.append(write_end)
-        self._pumps.append(OutputPump(read_end, output, self._kernel.poller))
+        self._pumps = (*self._pumps, OutputPump(read_end, output, self._kernel.poller))
         return write_end
 
     def _watch(self) -> None:
         """Watch the process that runs now. If that cannot be, it must not run on."""
         try:
             self._pidfd = self._kernel.reserve.pidfd_open(self.pid)
-            self._kernel.poller.add(self._pidfd, READABLE, self._leader_ended)
+            self._kernel.poller.add(self._pidfd, READABLE, self)
         except ProcessLookupError:
             # Where SIGCHLD is ignored the kernel reaps, and this one was over before we could look.
-            self._kernel.loop.call_soon(self._on_exit, Exit(None, None))
+            self._kernel.loop.call_soon(self._owner.leader_ended, Exit(None, None))
             return
         except OSError:
             if self._pidfd >= 0:
@@ -176,7 +178,8 @@ class Command:
             raise
         self.group = ProcessGroup(self.pid, self._pidfd, is_child=True)
 
-    def _leader_ended(self, _events: int) -> None:
+    def ready(self, fd: int, events: int) -> None:
+        """The leader has ended: reap it."""
         group = self.group
         assert group is not None
         exit = peek(self._pidfd) if reap_leader_late else reap(self.pid, self._pidfd)
@@ -186,7 +189,7 @@ class Command:
         self._pidfd = -1
         if not reap_leader_late and group.is_gone():
             group.close()
-        self._on_exit(exit)
+        self._owner.leader_ended(exit)
 
 
 def _fileno(file: HasFileno) -> int:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.descriptors import Reserve
@@ -126,11 +125,19 @@ class ProcessGroup:
             return False
 
 
+class Mourner(Protocol):
+    """Whoever waits until a group is gone."""
+
+    def group_gone(self) -> None:
+        """Nothing of the group is left; called once."""
+        ...
+
+
 class GroupWatch:
     """Tells when nothing of a group is left: by the members' pidfds, without polling.
 
-    `check` begins; `on_gone` is called once. A member that moved to a group of its own counts as
-    long as it lives, since it was the group's.
+    `check` begins. A member that moved to a group of its own counts as long as it lives, since it
+    was the group's.
     """
 
     __slots__ = (
@@ -138,28 +145,24 @@ class GroupWatch:
         "_is_looking",
         "_kernel",
         "_members",
-        "_on_gone",
+        "_mourner",
         "group",
         "is_gone",
     )
 
-    def __init__(
-        self,
-        group: ProcessGroup,
-        kernel: Kernel,
-        on_gone: Callable[[], None],
-    ) -> None:
+    def __init__(self, group: ProcessGroup, kernel: Kernel, mourner: Mourner) -> None:
         self.group = group
         self._kernel = kernel
-        self._on_gone: Callable[[], None] | None = on_gone
-        self._members: dict[int, int] = {}
+        self._mourner: Mourner | None = mourner
+        self._members: dict[int, int] | None = None
+        """The pids of known members by the pidfds that hold them."""
         self._empty_looks = 0
         self._is_looking = False
         self.is_gone = False
 
     def survivors(self) -> set[int]:
         """Look who lives, at once; it may take a while on a machine with many processes."""
-        found = set(self._members)
+        found = set((self._members or {}).values())
         if not self.is_gone and not self.group.is_closed:
             found.update(_members_of(self.group.pgid))
         return found
@@ -167,17 +170,19 @@ class GroupWatch:
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""
         ancestors = [(self.group.pgid, lambda: not self.group.is_gone())]
-        ancestors += [(pid, partial(is_alive_at, pidfd)) for pid, pidfd in self._members.items()]
+        for pidfd, pid in (self._members or {}).items():
+            ancestors.append((pid, partial(is_alive_at, pidfd)))
         for ancestor, is_ours in ancestors:
             for pid, pidfd in hold_descendants(ancestor, is_ours, self._kernel.reserve):
-                if pid in self._members or read_group(pid) in (None, self.group.pgid):
+                known = self._members is not None and pid in self._members.values()
+                if known or read_group(pid) in (None, self.group.pgid):
                     os.close(pidfd)
                 else:
                     self._hold(pid, pidfd)
 
     def check(self) -> None:
-        """Find out who is left, and call `on_gone` as soon as nobody is."""
-        if self._members or self._is_looking or self._on_gone is None:
+        """Find out who is left, and tell as soon as nobody is."""
+        if self._members or self._is_looking or self._mourner is None:
             return
         if self.group.is_gone():
             self._gone()
@@ -187,19 +192,24 @@ class GroupWatch:
 
     def signal_members(self, number: int) -> None:
         """Signal the known members one by one: it reaches those that left the group, too."""
-        for pidfd in self._members.values():
+        for pidfd in self._members or ():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(pidfd, number)
 
     def close(self) -> None:
-        """Watch no more. `on_gone` will not be called."""
-        self._on_gone = None
-        for pid in list(self._members):
-            self._forget(pid)
+        """Watch no more, and tell nobody."""
+        self._mourner = None
+        for pidfd in list(self._members or ()):
+            self._forget(pidfd)
+
+    def ready(self, fd: int, events: int) -> None:
+        """A member has ended."""
+        self._forget(fd)
+        self.check()
 
     def _found(self, members: Members) -> None:
         self._is_looking = False
-        if self._on_gone is None or self._members:
+        if self._mourner is None or self._members:
             return
         for pid in members.get(self.group.pgid, ()):
             self._watch(pid)
@@ -225,23 +235,22 @@ class GroupWatch:
         self._hold(pid, pidfd)
 
     def _hold(self, pid: int, pidfd: int) -> None:
-        self._members[pid] = pidfd
-        self._kernel.poller.add(pidfd, READABLE, lambda _events: self._exited(pid))
+        if self._members is None:
+            self._members = {}
+        self._members[pidfd] = pid
+        self._kernel.poller.add(pidfd, READABLE, self)
 
-    def _exited(self, pid: int) -> None:
-        self._forget(pid)
-        self.check()
-
-    def _forget(self, pid: int) -> None:
-        pidfd = self._members.pop(pid)
+    def _forget(self, pidfd: int) -> None:
+        if self._members is not None:
+            del self._members[pidfd]
         self._kernel.poller.remove(pidfd)
         os.close(pidfd)
 
     def _gone(self) -> None:
         self.is_gone = True
-        on_gone, self._on_gone = self._on_gone, None
-        if on_gone is not None:
-            on_gone()
+        mourner, self._mourner = self._mourner, None
+        if mourner is not None:
+            mourner.group_gone()
 
 
 def _members_of(pgid: int) -> list[int]:

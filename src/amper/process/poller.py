@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
@@ -25,59 +24,65 @@ HUNG_UP: Final = select.EPOLLHUP | select.EPOLLERR
 EVENTS_PER_TURN: Final = 32
 """Enough to amortise a turn of the loop, few enough to stay far below a millisecond."""
 
-Callback = Callable[[int], None]
+
+class Watcher(Protocol):
+    """Whoever watches a descriptor: an object, since a callback of its own for each costs memory."""
+
+    def ready(self, fd: int, events: int, /) -> None:
+        """The descriptor is ready."""
+        ...
 
 
 class Poller:
-    """Calls back, on the loop it is attached to, when a descriptor is ready."""
+    """Tells watchers, on the loop it is attached to, when a descriptor is ready."""
 
-    __slots__ = ("_callbacks", "_epoll", "_loop")
+    __slots__ = ("_epoll", "_loop", "_watchers")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._callbacks: dict[int, Callback] = {}
+        self._watchers: dict[int, Watcher] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deliver events on `loop` from now on. A loop that was attached before is let go."""
         self.detach()
         self._loop = loop
-        if self._callbacks:
+        if self._watchers:
             loop.add_reader(self._epoll.fileno(), self._ready)
 
     def detach(self) -> None:
         """Stop delivering; everything stays watched, and is delivered after the next `attach`."""
         loop, self._loop = self._loop, None
-        if loop is not None and self._callbacks and not loop.is_closed():
+        if loop is not None and self._watchers and not loop.is_closed():
             loop.remove_reader(self._epoll.fileno())
 
-    def add(self, fd: int, events: int, callback: Callback) -> None:
-        """Call `callback(events)` whenever `fd` is ready. Raises OSError where epoll cannot watch it."""
+    def add(self, fd: int, events: int, watcher: Watcher) -> None:
+        """Tell `watcher` whenever `fd` is ready. Raises OSError where epoll cannot watch it."""
         self._epoll.register(fd, events)
-        if not self._callbacks and self._loop is not None:
+        if not self._watchers and self._loop is not None:
             self._loop.add_reader(self._epoll.fileno(), self._ready)
-        self._callbacks[fd] = callback
+        self._watchers[fd] = watcher
 
     def remove(self, fd: int) -> None:
         """Watch `fd` no more. To be called before it is closed."""
-        if self._callbacks.pop(fd, None) is None:
+        if self._watchers.pop(fd, None) is None:
             return
         self._epoll.unregister(fd)
-        if not self._callbacks and self._loop is not None and not self._loop.is_closed():
+        if not self._watchers and self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._epoll.fileno())
 
     def close(self) -> None:
         """Let go of the loop and of the epoll. What is still watched is its owner's to close."""
         self.detach()
-        self._callbacks.clear()
+        self._watchers.clear()
         self._epoll.close()
 
     def _ready(self) -> None:
-        callbacks = self._callbacks
+        watchers = self._watchers
         ready = [
-            (fd, events, callbacks.get(fd)) for fd, events in self._epoll.poll(0, EVENTS_PER_TURN)
+            (fd, events, watchers.get(fd)) for fd, events in self._epoll.poll(0, EVENTS_PER_TURN)
         ]
-        for fd, events, callback in ready:
-            # A callback of this very round may have removed it, and its number may be another's now.
-            if callback is not None and callbacks.get(fd) is callback:
-                callback(events)
+        for fd, events, watcher in ready:
+            # One of this very round may have removed it, and its number may be another's now.
+            if watcher is not None and watchers.get(fd) is watcher:
+                watcher.ready(fd, events)

@@ -16,8 +16,7 @@ import os
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from amper.flow.stream import BoundedStream
 from amper.process.poller import HUNG_UP, READABLE, WRITABLE, Poller
@@ -54,7 +53,7 @@ class OutputPump:
         self._is_large = False
         try:
             os.set_blocking(fd, False)
-            poller.add(fd, READABLE, self._ready)
+            poller.add(fd, READABLE, self)
         except OSError:
             os.close(fd)
             raise
@@ -77,7 +76,7 @@ class OutputPump:
         self._late = late
         late.open_pipes += 1
         # With no writer left this reads the end of the file and closes; else it takes what is late.
-        self._drain(0)
+        self._drain()
 
     def close(self) -> None:
         """Close our end. Whoever writes to the pipe after this gets SIGPIPE."""
@@ -89,9 +88,10 @@ class OutputPump:
         if self._late is not None:
             self._late.open_pipes -= 1
 
-    def _ready(self, events: int) -> None:
+    def ready(self, fd: int, events: int) -> None:
+        """Read once."""
         if self._late is not None:
-            self._drain(events)
+            self._drain()
             return
         count = self._read(READ_SIZE if self._is_large else DEFAULT_PIPE_SIZE)
         if count == 0 or (0 < count < DEFAULT_PIPE_SIZE and events & HUNG_UP):
@@ -117,7 +117,7 @@ class OutputPump:
             return -1
         return count
 
-    def _drain(self, events: int) -> None:
+    def _drain(self) -> None:
         try:
             count = len(os.read(self._fd, DEFAULT_PIPE_SIZE))
         except BlockingIOError:
@@ -136,12 +136,20 @@ class OutputPump:
             return
 
 
+class InputOwner(Protocol):
+    """Whoever waits until its data was taken."""
+
+    def stdin_changed(self) -> None:
+        """Some was taken, or nobody will take any more."""
+        ...
+
+
 class InputPump:
     """Feeds a command's standard input in order, never faster than it reads."""
 
-    __slots__ = ("_fd", "_handed", "_is_closing", "_on_change", "_pending", "_poller", "taken")
+    __slots__ = ("_fd", "_handed", "_is_closing", "_owner", "_pending", "_poller", "taken")
 
-    def __init__(self, fd: int, poller: Poller, on_change: Callable[[], None]) -> None:
+    def __init__(self, fd: int, poller: Poller, owner: InputOwner) -> None:
         self._fd = fd
         self._poller = poller
         self._pending: deque[memoryview] = deque()
@@ -149,7 +157,7 @@ class InputPump:
         self._handed = 0
         self.taken = 0
         """How many bytes the pipe has taken of all that was handed over."""
-        self._on_change = on_change
+        self._owner = owner
         os.set_blocking(fd, False)
 
     @property
@@ -165,7 +173,7 @@ class InputPump:
     def write(self, data: bytes) -> int:
         """Hand `data` over; it is taken when `taken` has reached what this returns.
 
-        `on_change` is called when some of it was taken, and when nobody will take the rest.
+        The owner is told when some of it was taken, and when nobody will take the rest.
         """
         assert self.is_open
         self._handed += len(data)
@@ -174,7 +182,7 @@ class InputPump:
         if is_first:
             self._push()
             if self._pending:
-                self._poller.add(self._fd, WRITABLE, self._ready)
+                self._poller.add(self._fd, WRITABLE, self)
         return self._handed
 
     def close_when_written(self) -> None:
@@ -191,9 +199,10 @@ class InputPump:
         os.close(self._fd)
         self._fd = -1
         self._pending.clear()
-        self._on_change()
+        self._owner.stdin_changed()
 
-    def _ready(self, _events: int) -> None:
+    def ready(self, fd: int, events: int) -> None:
+        """Write once."""
         self._push()
         if self._fd < 0:
             return
@@ -202,7 +211,7 @@ class InputPump:
             if self._is_closing:
                 self.close()
                 return
-        self._on_change()
+        self._owner.stdin_changed()
 
     def _push(self) -> None:
         """Write once, and at least the end of what was handed over first."""

@@ -95,6 +95,15 @@ class Program:
         except ValueError as error:
             self.reason = str(error)
 
+    def pin(self) -> None:
+        """Take the working directory and the environment of this moment, for a start that comes later."""
+        if self.reason is None:
+            # A directory that is gone cannot be named, and will not be there later either.
+            with contextlib.suppress(FileNotFoundError):
+                self.cwd = os.path.abspath(self.cwd or b".")
+            if self.environment is None:
+                self.environment = _environment(os.environ)
+
 
 def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     """Start `program` with the three descriptors as its standard streams; return its pid.
