@@ -73,16 +73,20 @@ class Retention:
             self._output_size += output_size
         return self._untaken_count > self._untaken_kept or self._output_size > self._output_kept
 
-    def taken(self, job: Job) -> bool:
-        """Count a finished job whose result somebody got first; return whether that is too many."""
+    def taken(self, job: Job) -> Job | None:
+        """Count a finished job whose result somebody got first; return the one that must go for it."""
         self._untaken_count -= 1
         self._taken_count += 1
-        self._add_taken((job.finished, job.id))
+        completion = job.finished, job.id
+        if not self._taken or completion > self._taken[-1]:
+            self._taken.append(completion)
+        else:
+            heapq.heappush(self._late, completion)
         if self._untaken[0] == job.id:
             self._untaken.popleft()
         else:
             self._forget_stale_untaken()
-        return self._taken_count > self._taken_kept
+        return self.surplus() if self._taken_count > self._taken_kept else None
 
     def removed(self, job: Job, output_size: int) -> None:
         """Count a finished job that has left the table."""
@@ -123,12 +127,6 @@ class Retention:
             if job is not None:
                 return job
         return None
-
-    def _add_taken(self, completion: _Completion) -> None:
-        if not self._taken or completion > self._taken[-1]:
-            self._taken.append(completion)
-        else:
-            heapq.heappush(self._late, completion)
 
     def _pop_taken(self) -> _Completion:
         if self._late and (not self._taken or self._late[0] < self._taken[0]):

@@ -31,6 +31,7 @@ from amper.values import EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
 QUEUED: Final = JobStatus.QUEUED
 RUNNING: Final = JobStatus.RUNNING
 STOPPED: Final = JobStatus.STOPPED
+START: Final = Happening.START
 SUCCEED: Final = Happening.SUCCEED
 
 
@@ -142,9 +143,12 @@ class JobTable:
         if runner is None or runner.is_over:
             raise self._bug(job, f"job {job.id} ended twice: it is {job.status_string}")
         ended_by, result, before = runner.ended_by, report.result, job.status
-        status = self._next_status(job, _ending(report, ended_by))
+        try:
+            status = next_status(before, _ending(report, ended_by))
+        except InternalError as error:
+            raise self._bug(job, f"job {job.id}: {error.what}") from None
         if ended_by is not None:
-            result = replace(result, ended_by=ended_by)
+            result = _with_ended_by(result, ended_by)
         now = self._clock()
         if now <= self._last_finished:
             now = nextafter(self._last_finished, inf)
@@ -162,10 +166,13 @@ class JobTable:
         runner.is_over = True
         is_too_much = False
         if job.id in self._jobs:
-            self._leave(job, before)
+            if before is RUNNING:
+                self._running -= 1
+            else:
+                self._leave(job, before)
             is_too_much = self.retention.finished(job, _output_size(job))
             self.events.append("ended", job, ended_by)
-        if runner.waiters:
+        if runner.waiters is not None:
             self._wake(job, runner)
         job.runner = None
         if is_too_much:
@@ -176,8 +183,9 @@ class JobTable:
         if job.is_taken or job.id not in self._jobs:
             return
         job.is_taken = True
-        if self.retention.taken(job):
-            self._enforce_retention()
+        surplus = self.retention.taken(job)
+        if surplus is not None:
+            self.remove(surplus)
 
     def remove(self, job: Job) -> None:
         """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
@@ -309,6 +317,19 @@ def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
     return streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
 
 
+def _with_ended_by(result: ExecResult, ended_by: EndedBy) -> ExecResult:
+    # `dataclasses.replace` costs ten times that.
+    return ExecResult(
+        result.code,
+        result.out,
+        result.err,
+        result.data,
+        result.out_dropped,
+        result.err_dropped,
+        ended_by,
+    )
+
+
 def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
     if report.is_lost:
         return Happening.BE_LOST
@@ -319,7 +340,7 @@ def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
 
 def _output_size(job: Job) -> int:
     result, facts = job.result, job.facts
-    size = 0 if result is None else len(result.out) + len(result.err)
+    size = len(result.out) + len(result.err) if result is not None else 0
     if facts is not None and facts.streams is not None:
         for stream in facts.streams:
             size += stream.total_written - stream.bytes_evicted

@@ -22,7 +22,7 @@ from amper.flow.stream import is_running_here
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Ended, Runner
-from amper.job.table import JobTable
+from amper.job.table import START, JobTable
 from amper.manager.admission import Admission
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
 from amper.manager.killing import Cascade, Steps
@@ -137,7 +137,10 @@ class Core:
         """Start a job if there is a place for it, or queue it."""
         admission = self.admission
         if admission.max_running is None or not runner.needs_place:
-            job = self.add(command, runner, facts)
+            # As `add` does, without a step between: most managers have no bound.
+            runner.job = job = self.table.add(command, START, runner, facts)
+            runner.reports = self
+            runner.persists_output = self.persists_output
             runner.start()
         elif admission.is_full or admission.has_queue:
             runner.hold()
@@ -155,7 +158,7 @@ class Core:
         command: str,
         runner: LocalRunner,
         facts: Facts | None,
-        happening: Happening = Happening.START,
+        happening: Happening = START,
     ) -> Job:
         """Put a job into the table."""
         job = self.table.add(command, happening, runner, facts)
@@ -188,10 +191,13 @@ class Core:
         self.table.ended(job, report)
         if self.untracked:
             self.untracked.discard(runner)
-        self.remains.add(runner)
+        result, streams = report.result, runner.streams
+        if streams is not None or runner.groups:
+            self.remains.add(runner)
         if runner.cascade is not None:
             runner.cascade.work_ended()
-        if runner.persists_output and job.has_output and self.table.get(job.id) is job:
+        has_output = result.out or result.err or (streams is not None and job.has_output)
+        if has_output and runner.persists_output and self.table.get(job.id) is job:
             self.files.write(job)
         if runner.has_place:
             self.admission.take_place(runner)

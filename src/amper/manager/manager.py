@@ -277,7 +277,10 @@ class JobManager:
             waiter = self._change_of(job, loop, seconds)
             try:
                 news = await waiter
-            finally:
+            except BaseException:
+                self._table.leave(job, waiter)
+                raise
+            if news is None:
                 self._table.leave(job, waiter)
             # Also one that came after the stop, or the timeout, that has woken us.
             result = job.result if news is None or news[1] is None else news[1]
