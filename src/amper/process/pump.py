@@ -1,4 +1,4 @@
-"""Bytes between a command's pipes and its streams, one read or write for each wake-up.
+"""Bytes between a command's pipes and its streams, a bounded number of them for each wake-up.
 
 1. A command's output ends when its leader ends: `finish` reads exactly what the pipe holds at that
    instant and closes the stream. Whoever still holds the other end can delay nobody.
@@ -24,7 +24,9 @@ from amper.process.poller import HUNG_UP, READABLE, WRITABLE, Poller
 DEFAULT_PIPE_SIZE: Final = 64 * 1024
 LARGE_PIPE_SIZE: Final = 1024 * 1024
 READ_SIZE: Final = 256 * 1024
-"""At most this much per wake-up: a tenth of a millisecond of copying."""
+READS_PER_WAKE_UP: Final = 4
+"""As long as a flood goes on: a mebibyte is a fraction of a millisecond, and going to sleep costs more
+than to go on, since its writer would have to wake us."""
 
 _INT: Final = bytes(4)
 """Room for what FIONREAD answers."""
@@ -89,16 +91,24 @@ class OutputPump:
             self._late.open_pipes -= 1
 
     def ready(self, fd: int, events: int) -> None:
-        """Read once."""
+        """Read once, or a few times from a pipe that is filled as fast as it is read."""
         if self._late is not None:
             self._drain()
             return
-        count = self._read(READ_SIZE if self._is_large else DEFAULT_PIPE_SIZE)
+        count = self._read_flood() if self._is_large else self._read(DEFAULT_PIPE_SIZE)
         if count == 0 or (0 < count < DEFAULT_PIPE_SIZE and events & HUNG_UP):
             # Hung up means that the last writer is gone, and a short read that the pipe is empty.
             self.close()
         elif count >= DEFAULT_PIPE_SIZE and not self._is_large:
             self._enlarge()
+
+    def _read_flood(self) -> int:
+        """Read on as long as there is much; return what the last read gave."""
+        count = READ_SIZE
+        for _ in range(READS_PER_WAKE_UP):
+            if count >= READ_SIZE:
+                count = self._read(READ_SIZE)
+        return count
 
     def _read(self, size: int) -> int:
         """Read once into the stream: how many bytes came, 0 at the end, -1 if there are none now."""
