@@ -10,6 +10,8 @@ It knows no event loop and no follower. Its storage is a `BytesIO`, which lends 
 3. Between `room` and `commit` the bytes that the room lies over are unstable. A reader of another
    thread drops them from what it copied.
 4. A write is whole before `close`, or it did not happen.
+5. A finalizer or a signal handler may write in the middle of a write of its own thread. It must
+   not wait for the lock that its thread holds; its bytes are put behind those of the other.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class Ring:
 
     __slots__ = (
         "_capacity",
+        "_interjected",
+        "_is_writing",
         "_lent",
         "_memory",
         "_storage",
@@ -54,7 +58,9 @@ class Ring:
         self.frozen: bytes | None = None
         """What is kept, once nothing will be written any more."""
         self.is_closed = False
-        self.lock = threading.Lock()
+        self._is_writing = False
+        self._interjected: tuple[bytes, ...] = ()
+        self.lock = threading.RLock()
 
     @property
     def start(self) -> int:
@@ -71,18 +77,17 @@ class Ring:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`, over the oldest bytes where there is no more room; nothing if it is closed."""
         view = memoryview(data).cast("B")
-        surplus = len(view) - self.max_size
-        if surplus > 0:
-            view = view[surplus:]
         with self.lock:
             if self.is_closed:
                 return
-            if surplus > 0:
-                self.total += surplus
-                self._grow(self.max_size)
-            else:
-                self._grow(self.total + len(view))
-            self._put(view)
+            if self._is_writing:
+                self._interjected += (bytes(view),)
+                return
+            self._append(view)
+            while self._interjected:
+                pieces, self._interjected = self._interjected, ()
+                for piece in pieces:
+                    self._append(memoryview(piece))
 
     def room(self, wanted: int) -> list[memoryview]:
         """Return memory for the next bytes, at most `wanted`, to be filled in order; then `commit`."""
@@ -164,13 +169,23 @@ class Ring:
         self._storage.truncate(size)
         return self._storage.getvalue()
 
-    def _put(self, view: memoryview) -> None:
-        position = self.total % self.max_size
-        memory = self._borrow()
-        head = min(len(view), self.max_size - position)
-        memory[position : position + head] = view[:head]
-        memory[: len(view) - head] = view[head:]
-        self.total += len(view)
+    def _append(self, view: memoryview) -> None:
+        self._is_writing = True
+        try:
+            surplus = len(view) - self.max_size
+            if surplus > 0:
+                self.total += surplus
+                view = view[surplus:]
+            size = len(view)
+            self._grow(self.total + size)
+            position = self.total % self.max_size
+            memory = self._borrow()
+            head = min(size, self.max_size - position)
+            memory[position : position + head] = view[:head]
+            memory[: size - head] = view[head:]
+            self.total += size
+        finally:
+            self._is_writing = False
 
     def _grow(self, wanted: int) -> None:
         """Have memory for the first `wanted` bytes of the stream, as far as the bound allows."""

@@ -46,6 +46,7 @@ class Facts:
         self.pid: int | None = None
         self.pgid: int | None = None
         self.pgids: tuple[int, ...] = ()
+        """Those that were recorded; the group of a command of ours goes without saying."""
         self.queued_for = 0.0
         """Seconds between the creation and the start; infinite before the start."""
         self.signal: int | None = None
@@ -53,6 +54,13 @@ class Facts:
         self.usage: Usage | None = None
         self.streams: Streams | None = None
         self.output_file: str | None = None
+
+
+    @property
+    def all_pgids(self) -> tuple[int, ...]:
+        """The job's process groups, in the order in which they became known."""
+        pgid = self.pgid
+        return self.pgids if pgid is None or pgid in self.pgids else (pgid, *self.pgids)
 
 
 NO_FACTS = Facts()

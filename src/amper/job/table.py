@@ -149,9 +149,7 @@ class JobTable:
             raise self._bug(job, f"job {job.id}: {error.what}") from None
         if ended_by is not None:
             result = _with_ended_by(result, ended_by)
-        now = self._clock()
-        if now <= self._last_finished:
-            now = nextafter(self._last_finished, inf)
+        now = max(self._clock(), nextafter(self._last_finished, inf))
         self._last_finished = job.finished = now
         job.result = result
         if report.signal is not None or report.usage is not None:
@@ -239,7 +237,7 @@ class JobTable:
             exit_code=None if result is None or status is JobStatus.LOST else result.code,
             signal=None if result is None else facts.signal,
             pid=facts.pid,
-            pgids=facts.pgids,
+            pgids=facts.all_pgids,
             output_file=facts.output_file,
             output_open=facts.late is not None and facts.late.open_pipes > 0,
             output_late=0 if facts.late is None else facts.late.received,

@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterable
 
 from amper.job.job import Facts
@@ -48,7 +49,8 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
     """Return where a command runs; None if somebody has deleted the directory that we are in."""
     try:
-        return os.getcwd() if cwd is None else os.path.abspath(os.fsdecode(cwd))
+        # Thousands of jobs run in few directories.
+        return sys.intern(os.getcwd() if cwd is None else os.path.abspath(os.fsdecode(cwd)))
     except FileNotFoundError:
         return None
 

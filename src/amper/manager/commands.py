@@ -115,7 +115,6 @@ class CommandRunner(LocalRunner):
         self.stdin_changed()
         facts = self.job.own_facts()
         facts.pid = facts.pgid = self.command.pid
-        facts.pgids = (self.command.pid,)
         if self.command.group is not None:
             self.add_group(self.command.group)
         if options.stdin == PIPE:

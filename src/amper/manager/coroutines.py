@@ -23,7 +23,8 @@ from amper.manager.runner import LocalRunner
 from amper.values import EndedBy, ExecResult, JobId
 
 CANCELLED: Final = 130
-SUCCEEDED: Final = Ended(ExecResult(0))
+SILENT_SUCCESS: Final = ExecResult(0)
+SUCCEEDED: Final = Ended(SILENT_SUCCESS)
 
 _live_tasks: Final[set[asyncio.Task[None]]] = set()
 _current: Final[contextvars.ContextVar[CoroutineRunner]] = contextvars.ContextVar("amper_job")
@@ -208,7 +209,7 @@ def closed(streams: Streams | None, code: int, data: Any = None) -> ExecResult:
     out, err = stdout.freeze(), stderr.freeze()
     if not out and not err:
         # What evicts something also keeps something.
-        return ExecResult(code, data=data)
+        return SILENT_SUCCESS if code == 0 and data is None else ExecResult(code, data=data)
     return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted)
 
 

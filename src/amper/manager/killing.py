@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import signal
 from collections import deque
 from typing import Final, Literal
@@ -30,7 +31,7 @@ Step = Literal["ask", "insist", "give up"]
 class Steps:
     """Takes the steps of cascades on the loop, each when it is due, a bounded number in each turn."""
 
-    __slots__ = ("_due", "_is_scheduled", "_later", "_loop", "_numbers", "_timer")
+    __slots__ = ("_alarm", "_due", "_is_scheduled", "_later", "_loop", "_numbers", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -40,6 +41,8 @@ class Steps:
         self._later: list[tuple[float, int, Cascade]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm = math.inf
+        """When the timer rings. It is not asked itself: on uvloop not every timer can tell."""
 
     def soon(self, cascade: Cascade) -> None:
         """Let a cascade take its next step, after those that were due before."""
@@ -71,17 +74,17 @@ class Steps:
 
     def _set_timer(self) -> None:
         self.forget_dead()
-        first = self._later[0][0] if self._later else None
+        first = self._later[0][0] if self._later else math.inf
+        if first == self._alarm:
+            return
         if self._timer is not None:
-            if self._timer.when() == first:
-                return
             self._timer.cancel()
-        self._timer = None if first is None else self._loop.call_at(first, self._deadline)
+        self._alarm = first
+        self._timer = None if first == math.inf else self._loop.call_at(first, self._ring)
 
-    def _deadline(self) -> None:
-        now = self._timer.when() if self._timer is not None else self._loop.time()
-        self._timer = None
-        while self._later and self._later[0][0] <= now:
+    def _ring(self) -> None:
+        alarm, self._alarm = self._alarm, math.inf
+        while self._later and self._later[0][0] <= alarm:
             deadline, _, cascade = heapq.heappop(self._later)
             if cascade.waits_until(deadline):
                 self._due.append(cascade)

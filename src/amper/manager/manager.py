@@ -400,7 +400,7 @@ class JobManager:
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
-        return [] if job is None else list(job.known.pgids)
+        return [] if job is None else list(job.known.all_pgids)
 
     # Output.
 
@@ -704,7 +704,7 @@ class JobManager:
 
     def _add_group(self, job: Job, pgid: int) -> None:
         facts = job.own_facts()
-        if pgid in facts.pgids:
+        if pgid in facts.pgids or (pgid == facts.pgid and isinstance(job.runner, CommandRunner)):
             return
         facts.pgids = (*facts.pgids, pgid)
         group = ProcessGroup.find(pgid, self._core.kernel.reserve)

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import signal
 from collections.abc import Sequence
-
-from amper.frontends.cli import completion, run
-from amper.frontends.cli.usage import USAGE_ERROR, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    options = make_parser().parse_args(arguments)
-    try:
-        code: int = options.act(options)
-    except UsageError as error:
-        print(f"amper: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return code
+    """Run the command line, as a process of its own, and return its exit code."""
+    # Until there are jobs, there is nothing to do about Ctrl-C but to die of it, without a word.
+    # It comes first because it may be pressed during the imports.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Where our parent ignores it the kernel reaps, and throws away what our jobs came to.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    from amper.frontends.cli import standard_streams
 
+    standard_streams.open_closed()
+    with standard_streams.checked() as outcome:
+        from amper.frontends.cli.parser import make_parser
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="amper",
-        description="Job control: run commands, watch them, and end all that they started.",
-        epilog="Exit codes: 0 ok, 1 failure, 2 usage, 124 timeout, 126 cannot be started, "
-        "127 not found, 128+n died of signal n.",
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    run.add_to(verbs)
-    completion.add_to(verbs)
-    return parser
-
-
-class _Version(argparse.Action):
-    """Look the version up when it is asked for: that costs more than all the rest of the parser."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(f"amper {version('amper')}")
-        parser.exit()
+        options = make_parser().parse_args(arguments)
+        outcome.code = options.act(options)
+    return outcome.code

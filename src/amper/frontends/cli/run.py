@@ -6,21 +6,48 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from amper.frontends.cli.completion import PROGRAM_AND_ARGUMENTS
 from amper.frontends.cli.usage import UsageError
 
 if TYPE_CHECKING:
     from amper.frontends.cli.usage import Verbs
 
-DESCRIPTION = """\
-Run a command as a job: Ctrl-C, SIGTERM and SIGHUP end it with all that it has started.
+USAGE = """\
+amper run [options] [--] COMMAND [ARGUMENT ...]
+       amper run [options] -c CMD [-c CMD ...]"""
 
-  amper run -- make -j8 test            one command, with our input and output
-  amper run -c 'make' -c 'npm test'     several at once, each line marked with its job
+DESCRIPTION = """\
+Run a command as a job, or several at once: what they start ends with them.
+
+  amper run -- make -j8 test              one command, with our input and output
+  amper run -c 'make' -c 'npm test'       several, each line marked with its job
+  amper run -j4 --fail-fast -c ... -c ... at most four at once, all ended when one fails
+  amper run --json -c ... -c ...          told to a program
 """
 
 EPILOG = """\
-One command: the exit code is the command's. Several: that of the first one that failed, or 0.
-A second Ctrl-C does not wait for the grace period.
+One command has our standard input, output and error for its own, and the exit code is the
+command's. It runs in a session of its own: it can read and write our terminal but does not own
+it, so that a program that insists on /dev/tty (a password prompt, an editor) does not work yet.
+In the background of a shell its input is /dev/null.
+
+Several commands have no input. Their lines come as they are written; on a terminal a status line
+shows what runs. A table at the end, on standard error, tells state, code, time and most memory
+of each (as `< 24 MiB` where it was less than our own). The exit code is that of the first one
+that failed, or 0. Output that comes faster than it is read is dropped beyond 10 MiB, and counted.
+
+Ctrl-C, SIGTERM, SIGHUP and Ctrl-\\ end every command: the signal is passed on, and what is left
+after the grace period gets SIGTERM, and after another one SIGKILL. A second one kills at once.
+Ctrl-Z stops every command until `fg` or `bg`.
+
+What a command leaves running in its process group is ended at the end of the run. A server that
+is to stay must leave the group (setsid), and is on its own then. If amper itself is ended with
+SIGKILL, its commands run on.
+
+--json prints an object per line. Its `kind` is `started` or `ended` (with `job_id`, `name`,
+`command`, `status`, `time` and, where they apply, `exit_code`, `signal`, `ended_by`), `output`
+(`job_id`, `name`, `stream`, and `text` or, where it is not UTF-8, `text_base64`: a line with its
+newline), `dropped` (`bytes` of a stream) or, at the end, `summary` (`exit_code`, `jobs`, `not_run`).
 """
 
 
@@ -42,9 +69,11 @@ def add_to(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "run",
         help="run one command, or several at once",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "-c",
@@ -77,15 +106,16 @@ def add_to(verbs: Verbs) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print events and output as a JSON object per line"
     )
-    parser.add_argument(
+    command = parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments"
     )
+    command.complete = PROGRAM_AND_ARGUMENTS  # type: ignore[attr-defined]  # shtab looks for it.
     parser.set_defaults(act=act)
 
 
 def act(options: argparse.Namespace) -> int:
     """Run what was asked for and return the exit code."""
-    asked = _checked(options)
+    asked = checked(options)
     if asked.json or asked.commands:
         from amper.frontends.cli.run_several import run_several
 
@@ -95,7 +125,8 @@ def act(options: argparse.Namespace) -> int:
     return run_one(asked)
 
 
-def _checked(options: argparse.Namespace) -> RunOptions:
+def checked(options: argparse.Namespace) -> RunOptions:
+    """Return what was asked for. Raises UsageError for what makes no sense together."""
     command: list[str] = options.command
     if command and command[0] == "--":
         command = command[1:]

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import IO
+import os
 
+from amper.frontends.cli import terminal
 from amper.frontends.cli.run import RunOptions
-from amper.frontends.cli.signals import kill_on_signals
+from amper.frontends.cli.signals import SIGNALED, SignalRelay
+from amper.frontends.cli.standard_streams import inherited
 from amper.manager import JobManager
-from amper.process.spawn import DEVNULL
+from amper.values import ExecResult
 
 
 def run_one(options: RunOptions) -> int:
     """Run the command to its end and return its exit code."""
-    return asyncio.run(_run_one(options))
+    jobs = JobManager(grace_period=options.grace_period)
+    jobs.set_persist_output_files(False)
+    return SignalRelay(jobs, options.grace_period).run(lambda: _run(options, jobs))
 
 
-async def _run_one(options: RunOptions) -> int:
-    async with JobManager(grace_period=options.grace_period) as jobs:
-        jobs.set_persist_output_files(False)
-        with kill_on_signals(jobs):
+async def _run(options: RunOptions, jobs: JobManager) -> int:
+    modes = terminal.Modes()
+    result: ExecResult | None = None
+    try:
+        async with jobs:
             result = await jobs.run(
                 options.command,
-                stdin=_or_nothing(sys.stdin),
-                stdout=_or_nothing(sys.stdout),
-                stderr=_or_nothing(sys.stderr),
+                stdin=terminal.stdin_for_a_job(),
+                stdout=1,
+                stderr=2,
+                pass_fds=inherited(),
                 timeout=options.timeout,
             )
+    finally:
+        # One that ends by itself may want the modes that it leaves, as stty does.
+        if result is None or result.ended_by is not None or result.code > SIGNALED:
+            modes.restore()
     if result.err:
         # It could not be started; a command that runs writes to our standard error itself.
-        print(result.text_err(), end="", file=sys.stderr, flush=True)
+        os.write(2, result.err)
     return result.code
-
-
-def _or_nothing(file: IO[str] | None) -> IO[str] | int:
-    """Python has None for a standard stream that was closed when it started."""
-    return DEVNULL if file is None else file

@@ -1,108 +1,104 @@
-"""Several commands at once: their lines as they come, a status line, and a table at the end."""
+"""Several commands at once: what is told about them, and what comes of them all."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from collections import Counter
-from collections.abc import Sequence
-from typing import Final
 
-from amper.frontends.cli.json_report import JsonReport
-from amper.frontends.cli.report import TextReport
+from amper.frontends.cli import terminal
+from amper.frontends.cli.names import Command, distinct_names
+from amper.frontends.cli.report import Report
 from amper.frontends.cli.run import RunOptions
-from amper.frontends.cli.signals import kill_on_signals
+from amper.frontends.cli.signals import SignalRelay
+from amper.frontends.cli.standard_streams import complain, inherited
+from amper.frontends.cli.usage import FAILURE, PIPE_CLOSED, needs_extra
+from amper.frontends.cli.writer import CannotWrite
 from amper.manager import JobManager
-from amper.values import ExecResult, JobId, StreamName
-
-PIPE_CLOSED: Final = 141
-"""What a shell says of a program that SIGPIPE ended."""
-
-INTERRUPTED: Final = 130
-
-STREAMS: Final[tuple[StreamName, ...]] = ("stdout", "stderr")
+from amper.process.spawn import DEVNULL
 
 
 def run_several(options: RunOptions) -> int:
     """Run the commands to their ends and return the first failure's code, or 0."""
+    run = _Run(options)
     try:
-        return asyncio.run(_run_several(options))
-    except* BrokenPipeError:
-        # Nobody reads any more. Python must not find that out once more when it flushes at its end.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = PIPE_CLOSED
-    except* (asyncio.CancelledError, KeyboardInterrupt):
-        code = INTERRUPTED
-    return code
+        return run.relay.run(run.work)
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    except CannotWrite as error:
+        complain(str(error))
+        return FAILURE
 
 
-async def _run_several(options: RunOptions) -> int:
-    commands: list[str | list[str]] = [*options.commands]
-    if options.command:
-        commands.append(options.command)
-    names = distinct_names(commands)
-    jobs = JobManager(
-        grace_period=options.grace_period, max_running=options.jobs, finished_retention=None
-    )
-    jobs.set_persist_output_files(False)
-    report = JsonReport(jobs) if options.json else TextReport(jobs, names)
-    task = asyncio.current_task()
-    assert task is not None
-    # Whoever reads our output may be stuck: a second signal gives up printing, too.
-    with kill_on_signals(jobs, on_second=task.cancel):
-        async with asyncio.TaskGroup() as printing:
-            printing.create_task(report.print_events())
-            async with jobs:
-                ids = await _start(jobs, commands, names, options.timeout)
-                for id, name in zip(ids, names, strict=True):
-                    for stream in STREAMS:
-                        printing.create_task(report.print_output(id, name, stream))
-                code = await _first_failure(jobs, ids, fail_fast=options.fail_fast)
-        await report.summarise(code)
-        await report.flush()
-    return code
+class _Run:
+    """Commands that run side by side.
 
+    How many of them run at once is decided here and not by the manager's `max_running`, which
+    starts the next one before anybody could see that the last one failed.
+    """
 
-async def _start(
-    jobs: JobManager,
-    commands: Sequence[str | list[str]],
-    names: Sequence[str],
-    timeout: float | None,
-) -> list[JobId]:
-    return [
-        await jobs.start(command, name=name, timeout=timeout)
-        for command, name in zip(commands, names, strict=True)
-    ]
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._commands: list[Command] = [*options.commands]
+        if options.command:
+            self._commands.append(options.command)
+        self._names = distinct_names(self._commands)
+        self._places = asyncio.Semaphore(options.jobs or len(self._commands))
+        self._next_turn = asyncio.Lock()
+        self._inherited = inherited()
+        self._not_run: list[str] = []
+        self._failure = 0
+        self._jobs = JobManager(grace_period=options.grace_period, finished_retention=None)
+        self._jobs.set_persist_output_files(False)
+        self.relay = SignalRelay(self._jobs, options.grace_period)
+        self._report = self._make_report()
 
+    async def work(self) -> int:
+        """Run all, tell everything, and return the exit code: the first failure's, or 0."""
+        # One command has our input, however it is told; several would fight for it.
+        stdin = DEVNULL if self._options.commands else terminal.stdin_for_a_job()
+        async with asyncio.TaskGroup() as telling:
+            telling.create_task(self._report.tell())
+            async with self._jobs, asyncio.TaskGroup() as running:
+                for command, name in zip(self._commands, self._names, strict=True):
+                    running.create_task(self._run(command, name, stdin))
+        code = self._failure or (self.relay.code if self._not_run else 0)
+        await self._report.summarise(code, self._not_run)
+        return code
 
-async def _first_failure(jobs: JobManager, ids: Sequence[JobId], *, fail_fast: bool) -> int:
-    """Wait for all; return the code of the one that failed first, or 0."""
-    failure: ExecResult | None = None
-    async for _, result in jobs.as_completed(ids):
-        if result.ok or failure is not None:
-            continue
-        failure = result
-        if fail_fast:
-            # From the youngest: none that is queued may start in the place of one that ends.
-            kills = [jobs.kill(id, reason="another command failed") for id in reversed(ids)]
-            await asyncio.gather(*kills)
-    return 0 if failure is None else failure.code
+    async def _run(self, command: Command, name: str, stdin: int) -> None:
+        async with self._places:
+            # One start in each turn of the loop: then `run` starts at once, and nothing that ends
+            # all comes between the look and the start.
+            async with self._next_turn:
+                await asyncio.sleep(0)
+            if self.relay.is_told or (self._failure and self._options.fail_fast):
+                self._not_run.append(name)
+                return
+            result = await self._jobs.run(
+                command,
+                name=name,
+                stdin=stdin,
+                pass_fds=self._inherited,
+                timeout=self._options.timeout,
+            )
+            if result.ok or self._failure:
+                return
+            self._failure = result.code
+            if self._options.fail_fast:
+                ids = await self._jobs.list_ids()
+                kills = [self._jobs.kill(id, reason=f"{name} failed") for id in ids]
+                await asyncio.gather(*kills)
 
+    def _make_report(self) -> Report:
+        if self._options.json:
+            from amper.frontends.cli.json_report import JsonReport
 
-def distinct_names(commands: Sequence[str | list[str]]) -> list[str]:
-    """Return a short name for each command: its program's, numbered where there are several."""
-    names = [_program(command) for command in commands]
-    count, seen, distinct = Counter(names), Counter[str](), []
-    for name in names:
-        seen[name] += 1
-        distinct.append(name if count[name] == 1 else f"{name}#{seen[name]}")
-    return distinct
+            return JsonReport(self._jobs, self._is_ending)
+        # Before anything runs: without it there would be no table at the end.
+        try:
+            from amper.frontends.cli.text_report import TextReport
+        except ImportError:
+            raise needs_extra("rich", "amper run -c") from None
+        return TextReport(self._jobs, self._is_ending, self._names)
 
-
-def _program(command: str | list[str]) -> str:
-    words = command.split() if isinstance(command, str) else command
-    # A shell command may begin with settings for its environment.
-    program = next((word for word in words if "=" not in word), "")
-    return os.path.basename(program.strip("'\"();{}")) or "sh"
+    def _is_ending(self) -> bool:
+        return self.relay.is_told

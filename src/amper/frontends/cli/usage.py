@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
+FAILURE: Final = 1
+
 USAGE_ERROR: Final = 2
+
+PIPE_CLOSED: Final = 141
+"""What a shell says of a program that SIGPIPE ended."""
 
 
 class UsageError(Exception):

@@ -15,11 +15,16 @@ MOST_PENDING: Final = 256 * 1024
 """More than this is held by whoever wants to write."""
 
 
+class CannotWrite(Exception):
+    """The message says where, and why."""
+
+
 class Writer:
     """Writes to a descriptor in order. The owner of the descriptor closes it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
+        self._name = name
         self._pending = bytearray()
         self._is_watching = False
         self._error: OSError | None = None
@@ -30,7 +35,8 @@ class Writer:
     async def write(self, data: bytes) -> None:
         """Write `data` whole before what is written later; wait while too much is pending.
 
-        Raises BrokenPipeError, now or on a later call, when nobody reads any more.
+        Raises BrokenPipeError, now or on a later call, when nobody reads any more, and CannotWrite
+        for everything else that prevents it.
         """
         self._pending += data
         self._push()
@@ -48,13 +54,18 @@ class Writer:
                 await waiter
             finally:
                 self._waiters.discard(waiter)
-        if self._error is not None:
+        if isinstance(self._error, BrokenPipeError):
             raise self._error
+        if self._error is not None:
+            why = self._error.strerror
+            raise CannotWrite(f"cannot write {self._name}: {why}") from self._error
 
     def _push(self) -> None:
         try:
             while self._pending and self._poll.poll(0):
                 del self._pending[: write(self._fd, self._pending[: select.PIPE_BUF])]
+        except BlockingIOError:
+            pass  # Somebody who shares it has made it non-blocking, and it was not so ready after all.
         except OSError as error:
             self._error = error
         self._watch(wanted=bool(self._pending) and self._error is None)

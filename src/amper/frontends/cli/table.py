@@ -1,0 +1,56 @@
+"""The table at the end of a run: what became of each job."""
+
+from __future__ import annotations
+
+import io
+import resource
+from collections.abc import Iterable
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from amper.frontends.cli import terminal
+from amper.frontends.cli.names import printable
+from amper.values import JobInfo
+
+UNBOUNDED: Final = 100_000
+"""The width of a page that is no screen: nothing is cut off."""
+
+
+def table_of(infos: Iterable[JobInfo], not_run: Iterable[str]) -> bytes:
+    """Return the table as standard error can show it."""
+    table = Table("", "job", "code", "time", "memory", "command", box=None, pad_edge=False)
+    for info in infos:
+        style = "green" if info.exit_code == 0 else "red"
+        cells = (info.name or "", str(info.exit_code), time_of(info), memory_of(info))
+        command = Text(printable(info.command), overflow="ellipsis", no_wrap=True)
+        table.add_row(Text(info.status, style), *map(Text, cells), command)
+    for name in not_run:
+        table.add_row("not run", Text(name))
+    page = io.StringIO()
+    coloured = terminal.has_colours(2)
+    Console(
+        file=page,
+        width=terminal.width(2) if terminal.is_terminal(2) else UNBOUNDED,
+        force_terminal=coloured,
+        color_system="standard" if coloured else None,
+        highlight=False,
+    ).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()).encode()
+
+
+def time_of(info: JobInfo) -> str:
+    """Return how long a job ran."""
+    return f"{info.elapsed:.2f} s" if info.started_at else "-"
+
+
+def memory_of(info: JobInfo) -> str:
+    """Return the most memory that a job's leader, or a child that it waited for, has held."""
+    if info.usage is None:
+        return "-"
+    # Linux counts what we held ourselves at the start of the command; a smaller one does not show.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    bound = "< " if info.usage.max_rss <= ours else ""
+    return f"{bound}{info.usage.max_rss / 2**20:.1f} MiB"
