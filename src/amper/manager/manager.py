@@ -89,7 +89,8 @@ class JobManager:
 
         `finished_retention` is how many finished jobs stay after somebody got their result, newest
         first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `max_running`
-        bounds the commands and coroutines that run at once; more of them are queued.
+        bounds the commands and coroutines that run at once; more of them are queued. The next one
+        starts with the end of another, before those who wait for that one go on.
         """
         if containment != "group":
             raise ValueError('containment must be "group": no other level is there yet')
@@ -700,14 +701,14 @@ class JobManager:
     def _set_process(self, job: Job, pid: int, pgid: int) -> None:
         facts = job.own_facts()
         facts.pid, facts.pgid = pid, pgid
-        self._add_group(job, pgid)
+        self._add_group(job, pgid, pid)
 
-    def _add_group(self, job: Job, pgid: int) -> None:
+    def _add_group(self, job: Job, pgid: int, member: int | None = None) -> None:
         facts = job.own_facts()
         if pgid in facts.pgids or (pgid == facts.pgid and isinstance(job.runner, CommandRunner)):
             return
         facts.pgids = (*facts.pgids, pgid)
-        group = ProcessGroup.find(pgid, self._core.kernel.reserve)
+        group = ProcessGroup.find(pgid, self._core.kernel.reserve, member)
         if group is not None:
             local_runner(job).add_group(group)
 

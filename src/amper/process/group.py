@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol
 
@@ -59,9 +61,20 @@ class ProcessGroup:
         self._is_child = is_child
 
     @classmethod
-    def find(cls, pgid: int, reserve: Reserve) -> ProcessGroup | None:
-        """Return the group that has this number now, or None if there is none."""
-        for pid in (pgid, *_members_of(pgid)):
+    def find(cls, pgid: int, reserve: Reserve, member: int | None = None) -> ProcessGroup | None:
+        """Return the group that has this number now, or None if there is none.
+
+        `member` is a process that is likely to be in it: without that or a leader that lives, only a
+        look at all processes finds one.
+        """
+        try:
+            os.killpg(pgid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            """There is one, of another user's."""
+        likely = (pgid,) if member is None else (pgid, member)
+        for pid in itertools.chain(likely, _members_of(pgid)):
             try:
                 pidfd = reserve.pidfd_open(pid)
             except OSError:
@@ -253,6 +266,7 @@ class GroupWatch:
             mourner.group_gone()
 
 
-def _members_of(pgid: int) -> list[int]:
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return [pid for pid in pids if read_group(pid) == pgid]
+def _members_of(pgid: int) -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and read_group(int(name)) == pgid:
+            yield int(name)
