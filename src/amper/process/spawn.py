@@ -113,9 +113,10 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     """
     if program.reason is not None:
         raise CannotStart(NOT_EXECUTABLE, program.reason)
-    sys.audit("subprocess.Popen", *program.audited)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
+    # What the host would hear from Popen, if that did it.
+    sys.audit("subprocess.Popen", *program.audited)
     try:
         error_read, error_write = pipe()
     except OSError as error:
