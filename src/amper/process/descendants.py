@@ -54,7 +54,9 @@ def _children(pid: int) -> list[int]:
     """Return the children of all threads of a process; none where the kernel does not tell."""
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        # A directory's links count what is in it: most processes have one thread, named as they are.
+        is_single = os.stat(f"/proc/{pid}/task").st_nlink == 3
+        for thread in (pid,) if is_single else os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
                 found += map(int, file.readall().split())
     except OSError:
