@@ -92,7 +92,9 @@ class OutputFiles:
         thread, self._thread = self._thread, None
         if thread is not None:
             self._steps.put(None)
-            thread.join()
+            # The garbage collector, which may have found that nobody needs us, works in any thread.
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _do(self, step: Callable[[], None]) -> None:
         if self._thread is None:

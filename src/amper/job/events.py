@@ -69,7 +69,6 @@ class EventLog:
         if since < 0 or (limit is not None and limit < 0):
             raise ValueError("since and limit must not be negative")
         entries = self._entries
-        since = min(since, self.last)
         oldest = self.next - len(entries)
         missed = max(0, oldest - 1 - since)
         room = len(entries) + 1 if limit is None else limit
