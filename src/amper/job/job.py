@@ -55,7 +55,6 @@ class Facts:
         self.streams: Streams | None = None
         self.output_file: str | None = None
 
-
     @property
     def all_pgids(self) -> tuple[int, ...]:
         """The job's process groups, in the order in which they became known."""

@@ -20,10 +20,9 @@ from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input
 from amper.process.group import GroupWatch
-from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
-from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program
+from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
 from amper.values import EndedBy, ExitStatus
 
 TIMED_OUT: Final = 124
@@ -72,9 +71,8 @@ class CommandRunner(LocalRunner):
     _is_fed = False
     _timeout: float | None = None
 
-    def __init__(self, kernel: Kernel, options: CommandOptions) -> None:
+    def __init__(self, options: CommandOptions) -> None:
         self.streams = Streams.empty()
-        self._kernel = kernel
         self._options: CommandOptions | None = options
         """How it is started; not kept when it has been."""
 
@@ -95,7 +93,7 @@ class CommandRunner(LocalRunner):
         self._options = None
         try:
             self.command = Command(
-                self._kernel,
+                self.reports.kernel,
                 options.program,
                 stdin=options.stdin,
                 stdout=streams.stdout if options.stdout == PIPE else options.stdout,
@@ -104,10 +102,10 @@ class CommandRunner(LocalRunner):
             )
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
-            failure = error if isinstance(error, CannotStart) else CannotStart(126, repr(error))
+            failure = error if isinstance(error, CannotStart) else cannot_start(error)
             streams.stderr.write(f"amper: {failure.reason}\n".encode("utf-8", "replace"))
             self._report(Ended(closed(streams, failure.code)))
-            if failure is not error:
+            if not isinstance(error, Exception):
                 raise
             return
         finally:
@@ -123,7 +121,7 @@ class CommandRunner(LocalRunner):
             self._descendants = options.descendants
         if options.timeout is not None:
             self._timeout = options.timeout
-            self._deadline = self._kernel.loop.time() + options.timeout
+            self._deadline = self.reports.kernel.loop.time() + options.timeout
             self.set_timer()
 
     def discard(self) -> None:
@@ -134,7 +132,7 @@ class CommandRunner(LocalRunner):
     def set_timer(self) -> None:
         """Watch the deadline on the loop that runs the command now."""
         if self._deadline is not None and not self.is_over:
-            self._timer = self._kernel.loop.call_at(self._deadline, self._timed_out)
+            self._timer = self.reports.kernel.loop.call_at(self._deadline, self._timed_out)
 
     @property
     def has_work(self) -> bool:
@@ -208,7 +206,7 @@ class CommandRunner(LocalRunner):
         return self.command.stdin if self.command is not None and self._is_fed else None
 
     async def _stdin_change(self) -> None:
-        waiter = self._kernel.loop.create_future()
+        waiter = asyncio.get_running_loop().create_future()
         self._stdin_waiters = (*self._stdin_waiters, waiter)
         await waiter
 
@@ -249,7 +247,7 @@ class CommandRunner(LocalRunner):
         if self._descendants == "leave" or group is None or group.is_gone():
             self._finish()
         elif self._descendants == "wait":
-            self._watch = GroupWatch(group, self._kernel, self)
+            self._watch = GroupWatch(group, self.reports.kernel, self)
             self._watch.check()
         else:
             self.reports.kill_soon(self)

@@ -266,6 +266,11 @@ class Core:
         tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
         return [*tracked, *self.untracked, *self.remains.all()]
 
+    def sweep_remains(self) -> None:
+        """Let go of some of what finished jobs have left behind, if it is dead."""
+        if self._kernel is not None:
+            self.remains.sweep(self._kernel)
+
     def close_kernel(self) -> None:
         """Close what was opened for commands, when nothing of them is left to be watched."""
         if self._kernel is not None:

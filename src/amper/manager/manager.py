@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal as signals
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 from types import CoroutineType, TracebackType
 from typing import Any, Final, Self
 
@@ -235,8 +235,8 @@ class JobManager:
         if not self._pace.has_room(loop):
             await self._pace.turn(loop)
             core.enter_open()
-        core.remains.sweep(core.kernel)
-        return core.begin(text, CommandRunner(core.kernel, options), facts)
+        core.sweep_remains()
+        return core.begin(text, CommandRunner(options), facts)
 
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
@@ -324,7 +324,7 @@ class JobManager:
 
     def as_completed(
         self, ids: Iterable[JobId] | None = None
-    ) -> AsyncIterator[tuple[JobId, ExecResult]]:
+    ) -> AsyncGenerator[tuple[JobId, ExecResult], None]:
         """Iterate over the jobs that are there now, or those named, as they end; each once."""
         return completions(self._core.enter, self._table, self._jobs(ids))
 
@@ -432,7 +432,7 @@ class JobManager:
 
     def follow(
         self, id: JobId, since: int = 0, *, stream: StreamName = "stdout"
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncGenerator[Chunk, None]:
         """Iterate over a job's output from byte `since` on, as it comes, until the stream is closed.
 
         The last chunk has `closed` set, and may be empty. An unknown job gives nothing.
@@ -599,7 +599,7 @@ class JobManager:
 
     # Events and output files.
 
-    def events(self, since: int | None = 0) -> AsyncIterator[Event]:
+    def events(self, since: int | None = 0) -> AsyncGenerator[Event, None]:
         """Iterate over everything that happens, from the event after number `since` on.
 
         None is only what happens after this call. The last 10,000 events are kept; for a reader
@@ -708,7 +708,11 @@ class JobManager:
         if pgid in facts.pgids or (pgid == facts.pgid and isinstance(job.runner, CommandRunner)):
             return
         facts.pgids = (*facts.pgids, pgid)
-        group = ProcessGroup.find(pgid, self._core.kernel.reserve, member)
+        try:
+            group = ProcessGroup.find(pgid, self._core.kernel.reserve, member)
+        except OSError:
+            # Without a descriptor nobody can prove whose group it is, and nobody will signal it.
+            return
         if group is not None:
             local_runner(job).add_group(group)
 

@@ -10,6 +10,7 @@ from amper.flow.cancel import CancellationToken
 from amper.job.job import Job
 from amper.job.runner import Ended, Runner
 from amper.process.group import ProcessGroup
+from amper.process.kernel import Kernel
 from amper.process.scan import Members
 from amper.values import EndedBy
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class Reports(Protocol):
     """Where a runner says that its job is over."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """What commands need. Raises OSError where there is no descriptor to open it."""
+        ...
 
     def job_ended(self, runner: LocalRunner, report: Ended) -> None:
         """Take the one report of `runner`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from operator import attrgetter
 from typing import Final
 
@@ -112,7 +112,9 @@ def loop_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     return turn
 
 
-async def completions(enter: Enter, table: JobTable, jobs: Iterable[Job]) -> AsyncIterator[Outcome]:
+async def completions(
+    enter: Enter, table: JobTable, jobs: Iterable[Job]
+) -> AsyncGenerator[Outcome, None]:
     """Yield each outcome once, as the jobs end."""
     enter()
     # Between the call and the first step somebody may have removed one: it will never be heard of.
@@ -125,7 +127,7 @@ async def completions(enter: Enter, table: JobTable, jobs: Iterable[Job]) -> Asy
         gathering.close()
 
 
-async def replay(enter: Enter, log: EventLog, since: int) -> AsyncIterator[Event]:
+async def replay(enter: Enter, log: EventLog, since: int) -> AsyncGenerator[Event, None]:
     """Yield the events after number `since`, those to come included, until the log is closed."""
     enter()
     while True:
@@ -145,7 +147,7 @@ async def replay(enter: Enter, log: EventLog, since: int) -> AsyncIterator[Event
             log.waiters.discard(waiter)
 
 
-async def follow(stream: BoundedStream | None, since: int) -> AsyncIterator[Chunk]:
+async def follow(stream: BoundedStream | None, since: int) -> AsyncGenerator[Chunk, None]:
     """Yield what a stream holds from byte `since` on, and what comes, until it is closed."""
     while stream is not None:
         chunk = stream.read_from(since, FOLLOW_SIZE)

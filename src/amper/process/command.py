@@ -26,7 +26,7 @@ from amper.process.spawn import (
     STDOUT,
     CannotStart,
     Program,
-    cannot_open,
+    cannot_start,
     spawn,
 )
 
@@ -89,7 +89,7 @@ class Command:
             self.close()
             if isinstance(error, CannotStart):
                 raise
-            raise _as_cannot_start(error) from error
+            raise cannot_start(error) from error
         except BaseException:
             self.close()
             raise
@@ -198,10 +198,3 @@ def _fileno(file: HasFileno) -> int:
     except (OSError, ValueError) as error:
         # A file in memory has none, and one that was closed has none any more.
         raise CannotStart(NOT_EXECUTABLE, f"cannot use {file!r}: {error}") from error
-
-
-def _as_cannot_start(error: Exception) -> CannotStart:
-    """Whatever the kernel, or an audit hook of the host's, objects to: the command did not start."""
-    if isinstance(error, OSError):
-        return cannot_open(error)
-    return CannotStart(NOT_EXECUTABLE, f"cannot start: {type(error).__name__}: {error}")

@@ -25,17 +25,10 @@ def hold_descendants(pid: int, is_ours: Callable[[], bool], reserve: Reserve) ->
     parents: list[tuple[int, Callable[[], bool]]] = [(pid, is_ours)]
     for parent, is_alive in parents:
         for child in _children(parent):
-            try:
-                pidfd = reserve.pidfd_open(child)
-            except OSError:
-                # It is gone, or there is no descriptor left to hold it.
-                continue
-            stat = read_stat(child)
-            if stat is None or stat.parent != parent or not is_alive():
-                os.close(pidfd)
-                continue
-            found.append((child, pidfd))
-            parents.append((child, partial(is_alive_at, pidfd)))
+            pidfd = _hold(child, parent, is_alive, reserve)
+            if pidfd is not None:
+                found.append((child, pidfd))
+                parents.append((child, partial(is_alive_at, pidfd)))
     return found
 
 
@@ -48,6 +41,22 @@ def is_alive_at(pidfd: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _hold(child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserve) -> int | None:
+    """Return a pidfd of the child if it is one; None if it is gone, or cannot be held or proved."""
+    try:
+        pidfd = reserve.pidfd_open(child)
+    except OSError:
+        return None
+    try:
+        stat = read_stat(child, reserve)
+    except OSError:
+        stat = None
+    if stat is None or stat.parent != parent or not is_alive():
+        os.close(pidfd)
+        return None
+    return pidfd
 
 
 def _children(pid: int) -> list[int]:

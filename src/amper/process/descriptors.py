@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 
 RESERVE_SIZE: Final = 8
+KEPT_FOR_LOOKING: Final = 2
+"""Placeholders that are not given up for good: without any, nobody could look who is still alive."""
 
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -75,11 +77,15 @@ class Reserve:
                 self.fill()
 
     def pidfd_open(self, pid: int) -> int:
-        """Open a pidfd even if no descriptor is free. Raises ProcessLookupError if `pid` is gone."""
+        """Open a pidfd, with a placeholder of ours if no descriptor is free.
+
+        Raises ProcessLookupError if `pid` is gone, and OSError if there is no placeholder to spare.
+        """
         try:
             return os.pidfd_open(pid)
         except OSError as error:
-            if error.errno not in NO_DESCRIPTORS or not self._placeholders:
+            spare = len(self._placeholders) - KEPT_FOR_LOOKING
+            if error.errno not in NO_DESCRIPTORS or spare <= 0:
                 raise
         os.close(self._placeholders.pop())
         return os.pidfd_open(pid)

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from typing import Final, Protocol
 
@@ -22,7 +21,7 @@ from amper.process.descriptors import Reserve
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
 from amper.process.reap import reap
-from amper.process.scan import Members, read_group
+from amper.process.scan import Members, members_of, read_group
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2
 
@@ -74,12 +73,12 @@ class ProcessGroup:
         except PermissionError:
             """There is one, of another user's."""
         likely = (pgid,) if member is None else (pgid, member)
-        for pid in itertools.chain(likely, _members_of(pgid)):
+        for pid in itertools.chain(likely, members_of(pgid, reserve)):
             try:
                 pidfd = reserve.pidfd_open(pid)
             except OSError:
                 continue
-            if read_group(pid) == pgid:
+            if read_group(pid, reserve) == pgid:
                 return cls(pgid, pidfd, witness=pid)
             os.close(pidfd)
         return None
@@ -177,18 +176,19 @@ class GroupWatch:
         """Look who lives, at once; it may take a while on a machine with many processes."""
         found = set((self._members or {}).values())
         if not self.is_gone and not self.group.is_closed:
-            found.update(_members_of(self.group.pgid))
+            found.update(members_of(self.group.pgid, self._kernel.reserve))
         return found
 
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""
+        reserve = self._kernel.reserve
         ancestors = [(self.group.pgid, lambda: not self.group.is_gone())]
         for pidfd, pid in (self._members or {}).items():
             ancestors.append((pid, partial(is_alive_at, pidfd)))
         for ancestor, is_ours in ancestors:
-            for pid, pidfd in hold_descendants(ancestor, is_ours, self._kernel.reserve):
+            for pid, pidfd in hold_descendants(ancestor, is_ours, reserve):
                 known = self._members is not None and pid in self._members.values()
-                if known or read_group(pid) in (None, self.group.pgid):
+                if known or read_group(pid, reserve) in (None, self.group.pgid):
                     os.close(pidfd)
                 else:
                     self._hold(pid, pidfd)
@@ -224,10 +224,14 @@ class GroupWatch:
         self._is_looking = False
         if self._mourner is None or self._members:
             return
-        for pid in members.get(self.group.pgid, ()):
-            self._watch(pid)
+        pids = members.get(self.group.pgid, ())
+        # One is enough for now: when it is gone, the next look finds the rest.
+        is_out_of_descriptors = not all(self._watch(pid) for pid in pids)
         if self._members:
             self._empty_looks = 0
+            return
+        if is_out_of_descriptors:
+            self.check()
             return
         # A look is no snapshot: a member may have had a child behind its back, and died before it
         # came by. Zombies stay for as long as their parent likes, so two looks must do.
@@ -237,15 +241,25 @@ class GroupWatch:
         else:
             self.check()
 
-    def _watch(self, pid: int) -> None:
+    def _watch(self, pid: int) -> bool:
+        """Hold a process if it is a member; return whether there was a descriptor to do so."""
+        reserve = self._kernel.reserve
         try:
-            pidfd = self._kernel.reserve.pidfd_open(pid)
+            pidfd = reserve.pidfd_open(pid)
         except ProcessLookupError:
-            return
-        if read_group(pid) != self.group.pgid:
+            return True
+        except OSError:
+            return False
+        try:
+            group = read_group(pid, reserve)
+        except OSError:
             os.close(pidfd)
-            return
-        self._hold(pid, pidfd)
+            return False
+        if group == self.group.pgid:
+            self._hold(pid, pidfd)
+        else:
+            os.close(pidfd)
+        return True
 
     def _hold(self, pid: int, pidfd: int) -> None:
         if self._members is None:
@@ -264,9 +278,3 @@ class GroupWatch:
         mourner, self._mourner = self._mourner, None
         if mourner is not None:
             mourner.group_gone()
-
-
-def _members_of(pgid: int) -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdigit() and read_group(int(name)) == pgid:
-            yield int(name)

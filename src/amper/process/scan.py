@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
 
+T = TypeVar("T")
+
 PROCESSES_PER_TURN: Final = 64
+
+RETRY_AFTER: Final = 0.1
+"""Seconds until the next try when the process has not one descriptor left."""
 
 Members = dict[int, list[int]]
 """Process group id to the pids of its members; a zombie is none."""
@@ -54,18 +59,25 @@ class GroupScanner:
     def _turn(self, turns: Iterator[Members | None]) -> None:
         if turns is not self._turns:
             return
+        assert self._loop is not None
         if not self._listeners:
             self._listeners, self._asked = self._asked, []
-        found = next(turns)
+        try:
+            found = next(turns)
+        except OSError:
+            # Somebody else has taken even what we kept for this. Nobody tells when one is free again.
+            self._asked, self._listeners = self._listeners + self._asked, []
+            self._loop.call_later(RETRY_AFTER, self._begin)
+            return
         if found is None:
-            assert self._loop is not None
             self._loop.call_soon(self._turn, turns)
             return
         listeners, self._listeners, self._turns = self._listeners, [], None
         if self._asked:
             self._begin()
         for listener in listeners:
-            listener(found)
+            # In a callback of its own: what one raises must not keep the others from hearing.
+            self._loop.call_soon(listener, found)
 
 
 class Stat(NamedTuple):
@@ -75,11 +87,10 @@ class Stat(NamedTuple):
     group: int
 
 
-def read_stat(pid: int) -> Stat | None:
+def read_stat(pid: int, reserve: Reserve) -> Stat | None:
     """Return the place of a process that is alive; None for a zombie or nobody."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            text = file.read(512)
+        text = _with_reserve(lambda: _read(pid), reserve)
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command stands in parentheses and may itself hold any character.
@@ -91,23 +102,24 @@ def read_stat(pid: int) -> Stat | None:
     return Stat(int(parent), int(group))
 
 
-def read_group(pid: int) -> int | None:
+def read_group(pid: int, reserve: Reserve) -> int | None:
     """Return the process group of a process that is alive; None for a zombie or nobody."""
-    stat = read_stat(pid)
+    stat = read_stat(pid, reserve)
     return None if stat is None else stat.group
+
+
+def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
+    """Yield the members of one group, at once: it takes a while where there are many processes."""
+    for pid in _pids(reserve):
+        if read_group(pid, reserve) == pgid:
+            yield pid
 
 
 def _look(reserve: Reserve) -> Iterator[Members | None]:
     """Yield None after each slice, and at last what was found."""
     members: Members = {}
     for count, pid in enumerate(_pids(reserve), 1):
-        try:
-            group = read_group(pid)
-        except OSError as error:
-            if error.errno not in NO_DESCRIPTORS:
-                raise
-            with reserve.opened():
-                group = read_group(pid)
+        group = read_group(pid, reserve)
         if group is not None:
             members.setdefault(group, []).append(pid)
         if count % PROCESSES_PER_TURN == 0:
@@ -116,11 +128,21 @@ def _look(reserve: Reserve) -> Iterator[Members | None]:
 
 
 def _pids(reserve: Reserve) -> list[int]:
+    names = _with_reserve(lambda: os.listdir("/proc"), reserve)
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _read(pid: int) -> bytes:
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        return file.read(512)
+
+
+def _with_reserve(look: Callable[[], T], reserve: Reserve) -> T:
+    """Look, with the reserve's descriptors if there are no others."""
     try:
-        names = os.listdir("/proc")
+        return look()
     except OSError as error:
         if error.errno not in NO_DESCRIPTORS:
             raise
-        with reserve.opened():
-            names = os.listdir("/proc")
-    return [int(name) for name in names if name.isdigit()]
+    with reserve.opened():
+        return look()

@@ -120,7 +120,7 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     try:
         error_read, error_write = pipe()
     except OSError as error:
-        raise cannot_open(error) from error
+        raise cannot_start(error) from error
     kept: tuple[int, ...] = (error_write,)
     if program.passed_fds:
         kept = tuple(sorted({error_write, *program.passed_fds}))
@@ -148,10 +148,12 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     raise _exec_failure(report, program)
 
 
-def cannot_open(error: OSError) -> CannotStart:
-    """Explain that the process has no descriptors left for another command."""
+def cannot_start(error: BaseException) -> CannotStart:
+    """Whatever the kernel, or an audit hook of the host's, objects to: the command did not start."""
+    if not isinstance(error, OSError):
+        return CannotStart(NOT_EXECUTABLE, f"cannot start: {type(error).__name__}: {error}")
     hint = " (raise the limit with `ulimit -n`)" if error.errno in NO_DESCRIPTORS else ""
-    return CannotStart(NOT_EXECUTABLE, f"cannot open a pipe: {error.strerror}{hint}")
+    return CannotStart(NOT_EXECUTABLE, f"cannot start: {error.strerror}{hint}")
 
 
 def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
