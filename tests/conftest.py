@@ -14,6 +14,18 @@ import uvloop
 uvloop.new_event_loop().close()
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector pass by what was imported: it works twice for each test."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Hypothesis looks for what refers to its own at the end, and must find it."""
+    gc.unfreeze()
+
+
 def _descriptors() -> dict[int, str]:
     found = {}
     for name in os.listdir("/proc/self/fd"):

@@ -95,6 +95,13 @@ async def info_when(jobs: JobManager, id: JobId, is_true: Callable[[JobInfo], bo
     return info
 
 
+async def written(jobs: JobManager, id: JobId) -> Path:
+    """Return a job's output file when it is there."""
+    info = await info_when(jobs, id, lambda info: info.output_file is not None)
+    assert info.output_file is not None
+    return Path(info.output_file)
+
+
 async def turns(count: int) -> None:
     """Let the loop turn a few times, for what must not happen."""
     for _ in range(count):
@@ -208,10 +215,18 @@ def few_descriptors(free: int) -> Iterator[None]:
 def state_of(pid: int) -> str:
     """Return the kernel's letter for what a process does; X if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0].decode()
+        return _stat_of(pid)[0]
     except (FileNotFoundError, ProcessLookupError):
         return "X"
+
+
+def parent_of(pid: int) -> int:
+    return int(_stat_of(pid)[1])
+
+
+def _stat_of(pid: int) -> list[str]:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()
 
 
 def is_zombie_or_gone(pid: int) -> bool:

@@ -84,9 +84,12 @@ class Core:
     def catch_up(self) -> None:
         """Before a lookup: what the end of the last loop did to coroutines is to be seen."""
         if self._loop is not None and self._loop.is_closed():
-            # Without a loop there is none to move to, and what is known is all that can be told.
-            with contextlib.suppress(RuntimeError):
-                self.enter()
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                # There is none to move to, and what is known is all that can be told.
+                return
+            self._move(loop)
 
     def on_loop(self, step: Callable[[], None]) -> None:
         """Run `step` on the manager's loop, from whatever thread: now, if this is its own."""

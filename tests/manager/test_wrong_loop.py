@@ -1,0 +1,102 @@
+"""The wrong loop is told so, and no loop and other threads may do what needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from amper import (
+    JobId,
+    JobManager,
+    WrongLoop,
+    oneshot,
+)
+from tests.handshakes import result_of
+from tests.support import run
+from tests.work import (
+    endless,
+    give,
+)
+
+
+async def collect(iterator: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in iterator]
+
+
+WRONG: dict[str, Callable[[JobManager, JobId], Coroutine[Any, Any, Any]]] = {
+    "wait": lambda jobs, id: jobs.wait(id),
+    "wait_all": lambda jobs, id: jobs.wait_all(),
+    "wait_any": lambda jobs, id: jobs.wait_any(),
+    "as_completed": lambda jobs, id: collect(jobs.as_completed()),
+    "events": lambda jobs, id: collect(jobs.events()),
+    "kill": lambda jobs, id: jobs.kill(id),
+    "cancel": lambda jobs, id: jobs.cancel(id),
+    "register": lambda jobs, id: jobs.register("elsewhere", oneshot()[1]),
+    "start": lambda jobs, id: jobs.start(["true"]),
+    "aclose": lambda jobs, id: jobs.aclose(),
+}
+
+
+@pytest.mark.parametrize("method", list(WRONG))
+def test_another_loop_is_refused_while_the_managers_own_runs(method: str) -> None:
+    async def here() -> None:
+        async with JobManager() as jobs:
+            id = jobs.spawn("work", endless())
+            refused: list[bool] = []
+
+            async def ask() -> None:
+                # One that waits in vain is a failure, and not a thread that stays.
+                async with asyncio.timeout(1):
+                    await WRONG[method](jobs, id)
+
+            def elsewhere() -> None:
+                try:
+                    asyncio.run(ask())
+                except WrongLoop:
+                    refused.append(True)
+                except TimeoutError:
+                    refused.append(False)
+
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            await asyncio.to_thread(thread.join)
+            assert refused == [True]
+            assert await jobs.list_ids() == [id]
+            assert await jobs.get_status_string(id) == "running"
+
+    run(here())
+
+
+def test_a_manager_can_be_made_where_no_loop_runs_and_used_by_a_thread() -> None:
+    jobs = JobManager()
+    seen: list[Any] = []
+
+    async def use() -> None:
+        async with jobs:
+            seen.append((await result_of(jobs, jobs.spawn("work", give(5)))).data)
+
+    thread = threading.Thread(target=lambda: asyncio.run(use()))
+    thread.start()
+    thread.join()
+    assert seen == [5]
+    assert [job.command for job in jobs.table.jobs()] == ["work"]
+
+
+def test_any_thread_may_look_into_the_table() -> None:
+    async def here() -> None:
+        async with JobManager() as jobs:
+            id = jobs.spawn("work", endless())
+
+            def look() -> list[Any]:
+                table = jobs.table
+                job = table.get(id)
+                assert job is not None
+                return [table.ids(), table.info(job).status_string, job.command]
+
+            assert await asyncio.to_thread(look) == [[id], "running", "work"]
+
+    run(here())

@@ -1,0 +1,108 @@
+"""The look through /proc: who is in which group, and who shares a look."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from amper.process import scan
+from amper.process.descriptors import Reserve
+from amper.process.scan import GroupScanner, Members, read_group, read_stat
+from tests.handshakes import leading, state_of, turns, turns_until
+from tests.support import on_all_loops, run
+from tests.unruly import unruly
+from tests.work import NO_PROCESS
+
+
+def test_a_process_tells_its_group_and_its_parent() -> None:
+    with leading("sleep 1000 & echo ready $!; wait") as (pid, (child,)):
+        assert read_group(pid, Reserve()) == read_group(child, Reserve()) == pid
+        stat = read_stat(child, Reserve())
+        assert stat is not None
+        assert stat.parent == pid
+    assert read_group(NO_PROCESS, Reserve()) is None
+
+
+def test_a_zombie_is_nobody_and_a_process_without_its_first_thread_is_somebody() -> None:
+    with leading(unruly("zombie_child")) as (pid, (zombie,)):
+        assert state_of(zombie) == "Z"
+        assert read_group(zombie, Reserve()) is None
+    with leading(unruly("leave_headless")) as (pid, (headless,)):
+        assert state_of(headless) == "Z"
+        assert read_group(headless, Reserve()) == pid
+
+
+def test_a_name_may_hold_anything(tmp_path: Path) -> None:
+    program = shutil.copy("/bin/sleep", tmp_path / "a) Z 1 (b")
+    with leading([str(program), "1000"], speaks=False) as (pid, _):
+        assert read_group(pid, Reserve()) == pid
+
+
+@on_all_loops
+async def test_a_look_finds_the_members_of_all_groups() -> None:
+    scanner = GroupScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading("sleep 1000 & sleep 1000 & echo ready $!; wait") as (pid, (child,)):
+        found = await ask(scanner)
+        assert len(found[pid]) == 3
+        assert {pid, child} <= set(found[pid])
+        assert os.getpid() in found[os.getpgrp()]
+
+
+@on_all_loops
+async def test_those_who_ask_together_share_a_look_and_who_asks_later_gets_a_fresh_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of them is told once, and of nothing older than its question."""
+    scanner = GroupScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
+    first, second = ask(scanner), ask(scanner)
+    await turns(2)
+    with leading("echo ready; exec sleep 1000") as (pid, _):
+        late = ask(scanner)
+        assert await first is await second
+        found = await late
+        assert found is not await first
+        assert found[pid] == [pid]
+
+
+@on_all_loops
+async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
+    scanner = GroupScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    asked = ask(scanner)
+    await turns(3)
+    assert not asked.done()
+    assert os.getpid() in (await asked)[os.getpgrp()]
+
+
+def test_a_look_that_a_loop_did_not_finish_begins_anew_on_the_next() -> None:
+    scanner = GroupScanner(Reserve())
+    told: list[Members] = []
+
+    async def first() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        scanner.ask(told.append)
+
+    async def second() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        await turns_until(lambda: bool(told))
+        await ask(scanner)
+
+    run(first())
+    run(second())
+    assert len(told) == 1
+
+
+def ask(scanner: GroupScanner) -> asyncio.Future[Members]:
+    found: asyncio.Future[Members] = asyncio.get_running_loop().create_future()
+    scanner.ask(found.set_result)
+    return found
