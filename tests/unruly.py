@@ -402,6 +402,11 @@ def close_stdin_keep_running() -> None:
     pause_for_ever()
 
 
+def be_busy() -> None:
+    """Use the processor, and some memory."""
+    print(sum(bytes(range(256)) * 10_000))
+
+
 def half_utf8() -> None:
     os.write(1, "ä".encode()[:1])
     os.write(2, b"\xff\xfe")

@@ -224,7 +224,9 @@ def _prune(user: Path) -> None:
     for entry in os.listdir(user):
         match entry.split("-"):
             case [namespace, pid, start, _] if namespace == str(_pid_namespace()):
-                if _start_time(int(pid)) != int(start):
+                # Somebody may have put something else there, which is not ours to delete.
+                is_ours = pid.isdecimal() and start.isdecimal()
+                if is_ours and _start_time(int(pid)) != int(start):
                     shutil.rmtree(user / entry, ignore_errors=True)
 
 

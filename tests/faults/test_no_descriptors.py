@@ -153,17 +153,3 @@ async def test_recording_somebodys_process_without_descriptors_is_no_error() -> 
             await jobs.add_pgid(id, os.getpgrp() + 1)
             assert (await info_of(jobs, id)).status == "stopped"
             assert len(await jobs.job_pgids(id)) == 2
-
-
-@in_a_process_of_its_own
-async def test_output_files_are_a_warning_and_no_failure() -> None:
-    jobs = JobManager()
-    id = await jobs.start(unruly("print_then_flood_late", 3))
-    await said(jobs, id)
-    with few_descriptors(0):
-        assert await jobs.signal(id, signal.SIGUSR1)
-        assert (await result_of(jobs, id)).out == b"ready\nxxxend"
-        # Then the file would be there.
-        await jobs.aclose()
-    info = await info_of(jobs, id)
-    assert (info.status_string, info.output_file) == ("done:0", None)

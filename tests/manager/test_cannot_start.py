@@ -12,7 +12,7 @@ import pytest
 
 from amper import STDOUT, JobId, JobManager
 from tests.handshakes import opened, run_script
-from tests.support import on_all_loops
+from tests.places import everywhere
 from tests.work import info_of
 
 
@@ -36,7 +36,7 @@ async def check_cannot_start(jobs: JobManager, id: JobId, code: int, *reasons: s
     assert not await jobs.kill(id)
 
 
-@on_all_loops
+@everywhere
 async def test_a_program_that_is_not_there_is_a_job_that_failed_127() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(["no-such-program-anywhere"])
@@ -49,7 +49,7 @@ async def test_a_program_that_is_not_there_is_a_job_that_failed_127() -> None:
         assert result.code == 127, "the shell says it itself"
 
 
-@on_all_loops
+@everywhere
 async def test_what_is_there_and_cannot_be_executed_is_a_job_that_failed_126(
     tmp_path: Path,
 ) -> None:
@@ -74,7 +74,7 @@ async def test_what_is_there_and_cannot_be_executed_is_a_job_that_failed_126(
         await check_cannot_start(jobs, id, 126, os.strerror(errno.E2BIG))
 
 
-@on_all_loops
+@everywhere
 async def test_a_directory_that_is_not_there_is_a_job_that_failed_126(tmp_path: Path) -> None:
     async with JobManager() as jobs:
         for command in (["true"], "true", ["no-such-program"]):
@@ -84,7 +84,7 @@ async def test_a_directory_that_is_not_there_is_a_job_that_failed_126(tmp_path: 
         await check_cannot_start(jobs, id, 126, "/etc/passwd", os.strerror(errno.ENOTDIR))
 
 
-@on_all_loops
+@everywhere
 async def test_a_relative_program_is_judged_where_the_command_would_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +104,7 @@ async def test_a_relative_program_is_judged_where_the_command_would_run(
         await check_cannot_start(jobs, id, 126, "interpreter")
 
 
-@on_all_loops
+@everywhere
 async def test_what_no_program_can_be_given_is_a_job_that_failed_126() -> None:
     async with JobManager() as jobs:
         for command, options in (
@@ -124,14 +124,14 @@ async def test_what_no_program_can_be_given_is_a_job_that_failed_126() -> None:
         await check_cannot_start(jobs, id, 126, "encoded")
 
 
-@on_all_loops
+@everywhere
 async def test_a_descriptor_that_is_not_open_is_a_job_that_failed_126() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(["cat"], stdin=987)
         await check_cannot_start(jobs, id, 126, os.strerror(errno.EBADF))
 
 
-@on_all_loops
+@everywhere
 async def test_a_file_without_a_descriptor_is_refused_with_a_reason() -> None:
     async with JobManager() as jobs:
         try:
@@ -142,7 +142,7 @@ async def test_a_file_without_a_descriptor_is_refused_with_a_reason() -> None:
             await check_cannot_start(jobs, id, 126, "fileno")
 
 
-@on_all_loops
+@everywhere
 async def test_a_file_that_is_closed_leaves_no_job_that_runs_for_ever(tmp_path: Path) -> None:
     with opened(tmp_path / "file", "wb") as file:
         pass
@@ -184,7 +184,7 @@ async def test_a_file_that_is_closed_leaves_no_job_that_runs_for_ever(tmp_path: 
         (["true"], {"env": [("A", "b")]}, (TypeError, AttributeError)),
     ],
 )
-@on_all_loops
+@everywhere
 async def test_an_argument_of_no_use_raises_and_no_job_begins(
     command: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:

@@ -8,11 +8,12 @@ import signal
 
 import pytest
 
-from amper import CancellationToken, EndedBy, JobId, JobManager, oneshot
+from amper import CancellationToken, EndedBy, ExecResult, JobId, JobManager, oneshot
 from amper.manager import killing
 from amper.process.group import GroupWatch, ProcessGroup
 from tests.handshakes import (
     is_zombie_or_gone,
+    leading,
     on_a_shifted_loop,
     outcome,
     put_forward,
@@ -24,7 +25,7 @@ from tests.handshakes import (
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
-from tests.work import info_of, on_a_loop
+from tests.work import endless, info_of, on_a_loop
 
 
 @everywhere
@@ -181,7 +182,7 @@ async def test_it_can_be_killed_after_its_job_was_forgotten() -> None:
             assert left.is_dead
 
 
-@on_all_loops
+@everywhere
 async def test_where_there_is_nothing_to_kill_the_answer_is_false() -> None:
     async with JobManager() as jobs:
         over = await jobs.start(["true"])
@@ -262,6 +263,28 @@ async def test_many_are_killed_at_once() -> None:
         ids = [await jobs.start(["sleep", "1000"]) for _ in range(200)]
         assert await asyncio.gather(*[jobs.kill(id) for id in ids]) == [True] * 200
         assert {info.status_string for info in await jobs.list()} == {"killed:143"}
+
+
+@everywhere
+async def test_the_groups_of_somebody_elses_processes_are_killed_with_their_job() -> None:
+    async with JobManager(grace_period=0.02) as jobs:
+        sender, receiver = oneshot()
+        id = await jobs.register("elsewhere", receiver)
+        with leading(unruly("behave")) as (pid, _), watching(pid) as process:
+            await jobs.add_pgid(id, pid)
+            killing = asyncio.ensure_future(jobs.kill(id, reason="enough"))
+            await process.death()
+            # Whoever runs it sees that and reports; the job is over then, and not before.
+            assert not killing.done()
+            sender.send(ExecResult(143))
+            assert await killing
+        assert (await result_of(jobs, id)).ended_by == EndedBy("kill", "enough")
+        spawned = jobs.spawn("work", endless())
+        with leading(unruly("ignore_term")) as (pid, _), watching(pid) as process:
+            await jobs.add_pgid(spawned, pid)
+            assert await jobs.kill(spawned)
+            assert process.is_dead
+        assert await jobs.get_status_string(spawned) == "killed:130"
 
 
 # What kill cannot do.

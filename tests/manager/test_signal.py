@@ -7,10 +7,12 @@ import signal
 
 import pytest
 
-from amper import EndedBy, JobId, JobManager
+from amper import PIPE, EndedBy, JobId, JobManager
 from tests.handshakes import result_of, said, watching
+from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
+from tests.work import info_of
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGINT])
@@ -26,13 +28,12 @@ async def test_a_deadly_signal_through_amper_ends_a_job_as_killed(number: signal
         assert result.code == 128 + number
         assert result.ended_by == EndedBy("signal", number.name)
         assert await jobs.get_status_string(id) == f"killed:{128 + number}"
-        info = await jobs.get(id)
-        assert info is not None
+        info = await info_of(jobs, id)
         assert (info.signal, info.exit_code) == (number, 128 + number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
-@on_all_loops
+@everywhere
 async def test_a_strangers_signal_is_a_failure_with_the_signal_in_its_info(
     number: signal.Signals,
 ) -> None:
@@ -44,8 +45,7 @@ async def test_a_strangers_signal_is_a_failure_with_the_signal_in_its_info(
             result = await result_of(jobs, id)
         assert (result.code, result.ended_by) == (128 + number, None)
         assert await jobs.get_status_string(id) == f"failed:{128 + number}"
-        info = await jobs.get(id)
-        assert info is not None
+        info = await info_of(jobs, id)
         assert info.signal == number
 
 
@@ -62,8 +62,7 @@ async def test_a_shell_whose_child_died_of_a_signal_has_an_exit_code_and_no_sign
     async with JobManager() as jobs:
         id = await jobs.start("sh -c 'kill -KILL $$'; exit $?")
         assert (await result_of(jobs, id)).code == 137
-        info = await jobs.get(id)
-        assert info is not None
+        info = await info_of(jobs, id)
         assert (info.exit_code, info.signal) == (137, None)
         assert info.status_string == "failed:137"
 
@@ -86,8 +85,7 @@ async def test_one_that_handles_term_and_fails_was_ended_through_amper() -> None
         assert await jobs.signal(id, signal.SIGTERM)
         assert (await result_of(jobs, id)).code == 3
         assert await jobs.get_status_string(id) == "killed:3"
-        info = await jobs.get(id)
-        assert info is not None
+        info = await info_of(jobs, id)
         assert info.signal is None
 
 
@@ -102,7 +100,7 @@ async def test_a_signal_that_only_wakes_a_command_leaves_its_failure_its_own() -
         assert await jobs.get_status_string(id) == "failed:5"
 
 
-@on_all_loops
+@everywhere
 async def test_a_signal_reaches_the_whole_group() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("crowd", 2))
@@ -117,7 +115,7 @@ async def test_a_signal_reaches_the_whole_group() -> None:
 @on_all_loops
 async def test_signal_0_asks_and_changes_nothing() -> None:
     async with JobManager() as jobs:
-        id = await jobs.start("echo ready; read x; exit 4", stdin=-1)
+        id = await jobs.start("echo ready; read x; exit 4", stdin=PIPE)
         await said(jobs, id)
         assert await jobs.signal(id, 0)
         assert await jobs.close_stdin(id)
@@ -126,7 +124,7 @@ async def test_signal_0_asks_and_changes_nothing() -> None:
         assert not await jobs.signal(id, 0)
 
 
-@on_all_loops
+@everywhere
 async def test_what_a_finished_job_left_behind_can_be_signalled() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("fork_and_leave"))
@@ -138,7 +136,7 @@ async def test_what_a_finished_job_left_behind_can_be_signalled() -> None:
         assert await jobs.get_status_string(id) == "done:0"
 
 
-@on_all_loops
+@everywhere
 async def test_where_there_is_nobody_to_signal_the_answer_is_false() -> None:
     async with JobManager(max_running=1) as jobs:
         over = await jobs.start(["true"])

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from amper import DEVNULL, PIPE, STDOUT, JobManager, ManagerClosed
-from tests.handshakes import outcome, result_of, said, watching
+from tests.handshakes import opened, outcome, result_of, said, watching
+from tests.places import everywhere
 from tests.support import on_all_loops, run
 from tests.unruly import unruly
 from tests.work import info_of
 
 
-@on_all_loops
+@everywhere
 async def test_a_str_is_the_shells_and_a_sequence_is_executed_as_it_is() -> None:
     async with JobManager() as jobs:
         assert (await outcome(jobs, "echo $((1 + 1)); echo no >&2; exit 3")).code == 3
@@ -59,7 +60,7 @@ async def test_commands_and_coroutines_have_ids_of_one_series() -> None:
         assert len({event.seq for event in page.events}) == len(page.events) == 8
 
 
-@on_all_loops
+@everywhere
 async def test_a_command_leads_a_session_and_a_group_of_its_own() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("tell_session"))
@@ -68,7 +69,7 @@ async def test_a_command_leads_a_session_and_a_group_of_its_own() -> None:
         assert result.out.split() == [b"%d" % (info.pid or 0)] * 3
 
 
-@on_all_loops
+@everywhere
 async def test_env_replaces_the_environment() -> None:
     async with JobManager() as jobs:
         assert (await outcome(jobs, ["/usr/bin/env"], env={"A": "ä=b"})).text_out() == "A=ä=b\n"
@@ -77,7 +78,7 @@ async def test_env_replaces_the_environment() -> None:
         assert f"PATH={os.environ['PATH']}" in inherited.split("\n")
 
 
-@on_all_loops
+@everywhere
 async def test_what_changes_in_our_environment_is_in_the_next_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,7 +90,7 @@ async def test_what_changes_in_our_environment_is_in_the_next_command(
         assert (await outcome(jobs, "echo ${AMPER_TEST-none}")).out == b"none\n"
 
 
-@on_all_loops
+@everywhere
 async def test_a_program_is_looked_for_on_the_path_that_it_is_given(tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\necho found\n")
@@ -102,7 +103,7 @@ async def test_a_program_is_looked_for_on_the_path_that_it_is_given(tmp_path: Pa
         assert here.out == b"found\n"
 
 
-@on_all_loops
+@everywhere
 async def test_cwd_is_where_the_command_runs(tmp_path: Path) -> None:
     async with JobManager() as jobs:
         id = await jobs.start(["pwd", "-P"], cwd=tmp_path)
@@ -157,6 +158,33 @@ def test_a_loop_in_another_thread_can_have_commands() -> None:
     thread.start()
     thread.join()
     assert [results[0].code, results[0].out, results[1]] == [3, b"x", True]
+
+
+@everywhere
+async def test_a_command_gets_the_descriptors_that_are_passed_and_no_others(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in").write_bytes(b"passed")
+    async with JobManager() as jobs:
+        with opened(tmp_path / "in") as file, opened(tmp_path / "in") as other:
+            command = f"cat /dev/fd/{file.fileno()}; cat /dev/fd/{other.fileno()} 2>&1"
+            result = await outcome(jobs, command, pass_fds=[file.fileno()])
+        assert result.out.startswith(b"passed")
+        assert result.code != 0
+
+
+@everywhere
+async def test_a_job_tells_what_its_command_used() -> None:
+    async with JobManager() as jobs:
+        idle, busy = await jobs.start(["true"]), await jobs.start(unruly("be_busy"))
+        await jobs.wait_all()
+        usages = [(await info_of(jobs, id)).usage for id in (idle, busy)]
+        assert usages[0] is not None
+        assert usages[1] is not None
+        assert usages[1].user > usages[0].user
+        assert usages[1].max_rss >= usages[0].max_rss > 0
+        never = await jobs.start(["no-such-program"])
+        assert (await info_of(jobs, never)).usage is None
 
 
 # How much may begin at once.
