@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, NewType
+from typing import Any, Final, Literal, NamedTuple, NewType
 
 JobId = NewType("JobId", int)
 """A job's number: from 1 up, never reused within a manager."""
@@ -160,6 +160,15 @@ class Usage:
         """Return a JSON-able dictionary."""
         user, system = round(self.user, 6), round(self.system, 6)
         return {"user": user, "system": system, "max_rss": self.max_rss}
+
+
+class Ended(NamedTuple):
+    """The report that a job is over. `is_lost` says that nobody can tell how."""
+
+    result: ExecResult
+    signal: int | None = None
+    usage: Usage | None = None
+    is_lost: bool = False
 
 
 Containment = Literal["group", "tree"]

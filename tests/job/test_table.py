@@ -10,7 +10,7 @@ from amper import EndedBy, ExecResult, InternalError, JobId, JobStatus
 from amper.job.events import EVENTS_KEPT
 from amper.job.job import Job
 from amper.job.lifecycle import Happening
-from amper.job.runner import Ended
+from amper.values import Ended
 from tests.job.workbench import Workbench
 
 KILLED = EndedBy("kill", "too slow", "somebody")

@@ -6,8 +6,9 @@ from amper import EndedBy, ExecResult, Streams, Usage
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
 from amper.job.retention import Retention
-from amper.job.runner import Ended, News, Runner
+from amper.job.runner import News, Runner
 from amper.job.table import JobTable
+from amper.values import Ended
 
 
 class Work(Runner):

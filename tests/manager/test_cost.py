@@ -11,9 +11,9 @@ import pytest
 from amper import ExecResult, JobManager
 from amper.job.job import Job
 from amper.job.lifecycle import Happening
-from amper.job.runner import Ended
 from amper.job.table import JobTable
 from amper.manager.channels import ChannelRunner
+from amper.values import Ended
 from tests.support import run
 from tests.work import give
 

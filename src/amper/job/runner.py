@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from amper.flow.cancel import CancellationToken
 from amper.flow.stream import BoundedStream
-from amper.values import EndedBy, ExecResult, Usage
+from amper.values import EndedBy, ExecResult
 
 if TYPE_CHECKING:
     from amper.job.job import Job
@@ -30,15 +30,6 @@ class Streams(NamedTuple):
     def empty(cls) -> Streams:
         """Return two new streams of the usual size."""
         return cls(BoundedStream(), BoundedStream())
-
-
-class Ended(NamedTuple):
-    """The report that a job is over. `is_lost` says that nobody can tell how."""
-
-    result: ExecResult
-    signal: int | None = None
-    usage: Usage | None = None
-    is_lost: bool = False
 
 
 News = tuple["Job", ExecResult | None]

@@ -24,8 +24,8 @@ from amper.job.events import EventLog
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening, next_status
 from amper.job.retention import Retention
-from amper.job.runner import Ended, Runner, Streams, Waiter
-from amper.values import EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
+from amper.job.runner import Runner, Streams, Waiter
+from amper.values import Ended, EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
 
 # A name of the module is found faster than a member of an enum.
 QUEUED: Final = JobStatus.QUEUED

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from amper.flow.oneshot import Receiver
-from amper.job.runner import Ended, Streams
+from amper.job.runner import Streams
 from amper.manager.coroutines import CANCELLED, closed, failed, result_of
 from amper.manager.runner import LocalRunner
-from amper.values import EndedBy
+from amper.values import Ended, EndedBy
 
 Channel = Receiver[Any] | asyncio.Future[Any]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from amper.job.runner import Ended, Streams
+from amper.job.runner import Streams
 from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
@@ -23,7 +23,7 @@ from amper.process.group import GroupWatch
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
-from amper.values import EndedBy, ExitStatus
+from amper.values import Ended, EndedBy, ExitStatus
 
 TIMED_OUT: Final = 124
 LOST: Final = 1

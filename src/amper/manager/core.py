@@ -21,7 +21,7 @@ from amper.errors import ManagerClosed, WrongLoop
 from amper.flow.stream import is_running_here
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
-from amper.job.runner import Ended, Runner
+from amper.job.runner import Runner
 from amper.job.table import START, JobTable
 from amper.manager.admission import Admission
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
@@ -30,7 +30,7 @@ from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel
-from amper.values import EndedBy, JobId, JobStatus
+from amper.values import Ended, EndedBy, JobId, JobStatus
 
 _ASKS_TO_END: Final = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL}

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from amper.errors import AmperError
 from amper.flow.cancel import CancellationToken
-from amper.job.runner import Ended, Streams
+from amper.job.runner import Streams
 from amper.manager.runner import LocalRunner
-from amper.values import EndedBy, ExecResult, JobId
+from amper.values import Ended, EndedBy, ExecResult, JobId
 
 CANCELLED: Final = 130
 SILENT_SUCCESS: Final = ExecResult(0)

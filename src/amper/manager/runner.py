@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from amper.flow.cancel import CancellationToken
 from amper.job.job import Job
-from amper.job.runner import Ended, Runner
+from amper.job.runner import Runner
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.scan import Members
-from amper.values import EndedBy
+from amper.values import Ended, EndedBy
 
 if TYPE_CHECKING:
     from amper.manager.killing import Cascade

@@ -29,7 +29,7 @@ EPILOG = """\
 One command has our standard input, output and error for its own, and the exit code is the
 command's. It runs in a session of its own: it can read and write our terminal but does not own
 it, so that a program that insists on /dev/tty (a password prompt, an editor) does not work yet.
-In the background of a shell its input is /dev/null.
+Started in the background of a shell, it has no input.
 
 Several commands have no input. Their lines come as they are written; on a terminal a status line
 shows what runs. A table at the end, on standard error, tells state, code, time and most memory

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from amper.frontends.cli import terminal
 from amper.frontends.cli.run import RunOptions
 from amper.frontends.cli.signals import SIGNALED, SignalRelay
-from amper.frontends.cli.standard_streams import inherited
+from amper.frontends.cli.standard_streams import inherited, print_error
 from amper.manager import JobManager
 from amper.values import ExecResult
 
@@ -36,7 +34,7 @@ async def _run(options: RunOptions, jobs: JobManager) -> int:
         # One that ends by itself may want the modes that it leaves, as stty does.
         if result is None or result.ended_by is not None or result.code > SIGNALED:
             modes.restore()
+    # It could not be started; a command that runs writes to our standard error itself.
     if result.err:
-        # It could not be started; a command that runs writes to our standard error itself.
-        os.write(2, result.err)
+        print_error(result.err)
     return result.code

@@ -46,9 +46,14 @@ def inherited() -> list[int]:
 
 
 def complain(message: str) -> None:
-    """Say what is wrong on standard error; if nobody can hear it, nothing more can be done."""
+    """Say what is wrong on standard error."""
+    print_error(f"amper: {message}\n".encode("utf-8", "surrogateescape"))
+
+
+def print_error(text: bytes) -> None:
+    """Write to standard error; if that cannot be, there is nobody to tell."""
     with contextlib.suppress(OSError):
-        os.write(2, f"amper: {message}\n".encode("utf-8", "surrogateescape"))
+        os.write(2, text)
 
 
 @contextlib.contextmanager
