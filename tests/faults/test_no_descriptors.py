@@ -9,10 +9,12 @@ import asyncio
 import errno
 import os
 import signal
+import threading
+from typing import Any
 
 import pytest
 
-from amper import PIPE, JobId, JobManager
+from amper import PIPE, JobId, JobManager, output_files
 from amper.manager import killing
 from amper.process.group import GroupWatch, ProcessGroup
 from tests.handshakes import (
@@ -42,6 +44,8 @@ async def check_refused(jobs: JobManager) -> JobId:
 @in_a_process_of_its_own
 async def test_a_command_that_finds_none_is_a_failed_job_and_the_next_one_may_succeed() -> None:
     async with JobManager() as jobs:
+        # Whoever writes files meanwhile would be counted, too.
+        jobs.set_persist_output_files(False)
         assert (await outcome(jobs, ["true"])).code == 0
         for free in range(14):
             before = len(os.listdir("/proc/self/fd"))
@@ -153,3 +157,26 @@ async def test_recording_somebodys_process_without_descriptors_is_no_error() -> 
             await jobs.add_pgid(id, os.getpgrp() + 1)
             assert (await info_of(jobs, id)).status == "stopped"
             assert len(await jobs.job_pgids(id)) == 2
+
+
+@in_a_process_of_its_own
+async def test_an_output_file_that_cannot_be_opened_is_no_failure() -> None:
+    """The writer is held back until nothing is free and nothing will be."""
+    go_on = threading.Event()
+    describe = output_files._described
+
+    def described(*arguments: Any) -> bytes:
+        go_on.wait()
+        return describe(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output_files, "_described", described)
+        async with JobManager() as jobs:
+            id = await jobs.start(["echo", "x"])
+            assert (await result_of(jobs, id)).out == b"x\n"
+            with few_descriptors(0):
+                go_on.set()
+                # It waits for the file.
+                await jobs.aclose()
+        info = await info_of(jobs, id)
+        assert (info.status_string, info.output_file) == ("done:0", None)

@@ -668,9 +668,12 @@ class JobManager:
     def _reachable(self, id: JobId) -> tuple[Job | None, LocalRunner | None]:
         """Return a job, if it is in the table, and what runs it or still holds what it left behind."""
         job = self._lookup(id)
-        if job is None or job.runner is None:
-            return job, self._core.remains.get(id)
-        return job, local_runner(job)
+        if job is not None and job.runner is not None:
+            return job, local_runner(job)
+        left = self._core.remains.get(id)
+        if left is not None:
+            left.forget_dead_and_zombies()
+        return job, left
 
     def _register(
         self,

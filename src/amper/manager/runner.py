@@ -131,6 +131,11 @@ class LocalRunner(Runner):
         """Return whether a look at all processes found any of the job's groups."""
         return any(group.pgid in members for group in self.groups if not group.is_closed)
 
+    def forget_dead_and_zombies(self) -> None:
+        """Close what is held for groups of which nobody lives; it costs a look at all processes."""
+        for group in self.groups:
+            group.close_if_dead(self.reports.kernel.reserve)
+
     def forget_dead_groups(self) -> None:
         """Close what is held for groups of which nothing is left."""
         for group in self.groups:

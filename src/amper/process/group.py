@@ -106,6 +106,18 @@ class ProcessGroup:
             return False
         return False
 
+    def close_if_dead(self, reserve: Reserve) -> None:
+        """Let go of the group if nobody of it lives: zombies answer a signal as if they did.
+
+        It looks at all processes, at once; since a look is no snapshot, two must agree.
+        """
+        if self.is_closed:
+            return
+        if self.is_gone() or not any(
+            True for _ in range(2) for _ in members_of(self.pgid, reserve)
+        ):
+            self.close()
+
     def close(self) -> None:
         """Let go of the group's identity; it cannot be signalled any more."""
         pidfd, self._pidfd = self._pidfd, -1
