@@ -6,20 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from amper.process.descriptors import Reserve
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
-from tests.handshakes import (
-    leading,
-    run_script,
-    turns,
-    turns_until,
-    watching,
-)
+from amper.process.scan import Members
+from tests.handshakes import leading, run_script, turns, turns_until, watching
 from tests.places import be_older_kernel
 from tests.unruly import unruly
 from tests.work import NO_PROCESS, on_a_loop
@@ -253,4 +248,37 @@ async def test_a_watch_that_was_closed_tells_nobody() -> None:
         await leader.death()
         await turns(10)
         assert told.count == 0
+        group.close()
+
+
+@on_a_loop
+async def test_one_empty_look_proves_nothing() -> None:
+    """A look is no snapshot: a member may have had a child behind its back, and died before it came by."""
+
+    class Looks:
+        """Answers what the test says, when it says so."""
+
+        def __init__(self) -> None:
+            self.asked: list[Callable[[Members], None]] = []
+
+        def ask(self, listener: Callable[[Members], None]) -> None:
+            self.asked.append(listener)
+
+    with kernel() as opened, leading(unruly("fork_and_leave")) as (pid, (child,)):
+        looks = Looks()
+        opened.scanner = looks  # type: ignore[assignment]  # All that is asked of one.
+        told, group = Told(), held(pid)
+        watch = GroupWatch(group, opened, told)
+        watch.check()
+        looks.asked.pop()({})
+        looks.asked.pop()({pid: [child]})
+        assert (told.count, looks.asked) == (0, [])
+        with watching(child) as process:
+            process.signal(signal.SIGKILL)
+            await turns_until(lambda: bool(looks.asked) or told.count > 0)
+        if looks.asked:
+            # The zombies are still there, but nobody else.
+            looks.asked.pop()({})
+            looks.asked.pop()({})
+        assert told.count == 1
         group.close()

@@ -92,4 +92,7 @@ class EventLog:
 
 def _event(number: int, entry: _Entry) -> Event:
     time, kind, job_id, command, status, code, signal, ended_by = entry
+    if status is JobStatus.LOST:
+        # The result has one, but nobody knows how the job ended.
+        code = None
     return Event(number, utc(time), kind, job_id, command, status, code, signal, ended_by)
