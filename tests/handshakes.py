@@ -84,6 +84,20 @@ async def result_of(jobs: JobManager, id: JobId) -> ExecResult:
     return result
 
 
+async def left_by(jobs: JobManager, id: JobId) -> list[int]:
+    """Wait until the leader of a job has spoken and gone, and the manager knows; return its numbers.
+
+    To be called right after the start: nobody has collected the leader yet.
+    """
+    pid, _ = await jobs.get_process_info(id) or (0, 0)
+    with watching(pid) as leader:
+        numbers = await said(jobs, id)
+        await leader.death()
+        # The manager hears of it in the same turn of the loop, or in the next.
+        await turns(2)
+    return numbers
+
+
 async def outcome(jobs: JobManager, command: Any, **options: Any) -> ExecResult:
     return await result_of(jobs, await jobs.start(command, **options))
 

@@ -241,11 +241,12 @@ def leave_headless() -> None:
     say("ready", fork(headless_child))
 
 
-def leave_when_told(size: str) -> None:
+def leave_when_told(size: str, child: str = "quiet_child", code: str = "0") -> None:
     """Have many children, and leave them at SIGUSR1."""
     block(signal.SIGUSR1)
-    say("ready", *[fork(quiet_child) for _ in range(int(size))])
+    say("ready", *[fork(globals()[child]) for _ in range(int(size))])
     wait_for(signal.SIGUSR1)
+    sys.exit(int(code))
 
 
 def crowd(size: str, child: str = "quiet_child") -> None:
@@ -277,11 +278,6 @@ def double_fork_setsid() -> None:
 
 def hold_pipe() -> None:
     say("ready", fork(holding_child))
-
-
-def hold_pipe_and_stay() -> None:
-    say("ready", fork(holding_child))
-    pause_for_ever()
 
 
 def hold_pipe_and_flood_late(size: str, witness: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from amper import PIPE, EndedBy, ExecResult, JobId, JobManager
-from tests.handshakes import result_of, said, watching
+from tests.handshakes import left_by, result_of, said, watching
 from tests.support import LOOPS, run
 from tests.unruly import unruly
 
@@ -172,11 +172,7 @@ def test_a_job_that_waits_for_its_descendants_goes_on_waiting_on_the_next_loop(
 
     async def first() -> None:
         id = await jobs.start(unruly("fork_and_leave", 3), descendants="wait")
-        leader, _ = await jobs.get_process_info(id) or (0, 0)
-        with watching(leader) as process:
-            pids.extend(await said(jobs, id))
-            await process.death()
-        await asyncio.sleep(0)
+        pids.extend(await left_by(jobs, id))
 
     async def second() -> None:
         with watching(pids[0]) as left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 
 import pytest
@@ -11,7 +12,7 @@ from amper import EndedBy, ExecResult, JobManager
 from amper.manager import killing
 from amper.manager.commands import Descendants
 from amper.process.group import GroupWatch, ProcessGroup
-from tests.handshakes import result_of, said, watching
+from tests.handshakes import left_by, result_of, said, watching
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
@@ -34,10 +35,7 @@ async def test_they_are_left_running_unless_something_else_is_asked_for() -> Non
 async def test_a_job_may_last_as_long_as_they_do() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("fork_talking_and_leave", 3), descendants="wait")
-        (pid,) = await said(jobs, id)
-        leader, _ = await jobs.get_process_info(id) or (0, 0)
-        with watching(pid) as left, watching(leader) as process:
-            await process.death()
+        with watching(*await left_by(jobs, id)) as left:
             left.signal(signal.SIGUSR1)
             await said(jobs, id, "late")
             info = await info_of(jobs, id)
@@ -45,7 +43,7 @@ async def test_a_job_may_last_as_long_as_they_do() -> None:
             assert await jobs.wait(id, timeout=0) is None
             left.signal(signal.SIGUSR2)
             # All that was printed while the job lasted is its output, and the code is its leader's.
-            assert await result_of(jobs, id) == ExecResult(3, b"ready %d\nlate\n" % pid)
+            assert await result_of(jobs, id) == ExecResult(3, b"ready %d\nlate\n" % left.pid)
             assert left.is_dead
         info = await info_of(jobs, id)
         assert (info.status_string, info.output_open, info.ended_by) == ("failed:3", False, None)
@@ -62,15 +60,16 @@ async def test_a_job_waits_for_all_of_them_also_for_those_that_come_later() -> N
 @everywhere
 async def test_they_may_be_killed_with_the_leaders_end() -> None:
     async with JobManager(grace_period=0.02) as jobs:
-        for way, options in (("fork_and_leave", (3,)), ("fork_stubborn_and_leave", ())):
-            id = await jobs.start(unruly(way, *options), descendants="kill")
-            (pid,) = await said(jobs, id)
-            with watching(pid) as left:
+        for child, code in (("quiet_child", 0), ("quiet_child", 3), ("stubborn_child", 3)):
+            id = await jobs.start(unruly("leave_when_told", 1, child, code), descendants="kill")
+            pid, _ = await jobs.get_process_info(id) or (0, 0)
+            with watching(*await said(jobs, id)) as left, watching(pid) as leader:
+                leader.signal(signal.SIGUSR1)
                 result = await result_of(jobs, id)
                 # The leader ended by itself: nobody killed the job.
-                assert (result.code, result.ended_by) == (options[0] if options else 0, None)
+                assert (result.code, result.ended_by) == (code, None)
+                assert await jobs.get_status_string(id) == (f"failed:{code}" if code else "done:0")
                 assert left.is_dead
-                assert (await info_of(jobs, id)).status in ("done", "failed")
             assert not await jobs.kill(id)
 
 
@@ -86,10 +85,7 @@ async def test_a_leader_that_leaves_nobody_is_over_at_once_whatever_is_asked_for
 async def test_a_job_that_waits_for_its_descendants_can_be_killed() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("fork_and_leave", 3), descendants="wait")
-        (pid,) = await said(jobs, id)
-        leader, _ = await jobs.get_process_info(id) or (0, 0)
-        with watching(pid) as left, watching(leader) as process:
-            await process.death()
+        with watching(*await left_by(jobs, id)) as left:
             assert await jobs.kill(id, reason="enough")
             assert left.is_dead
         result = await result_of(jobs, id)
@@ -101,10 +97,7 @@ async def test_a_job_that_waits_for_its_descendants_can_be_killed() -> None:
 async def test_a_job_that_waits_for_its_descendants_ends_with_the_manager() -> None:
     async with JobManager(grace_period=0.02) as jobs:
         id = await jobs.start(unruly("fork_stubborn_and_leave"), descendants="wait")
-        (pid,) = await said(jobs, id)
-        leader, _ = await jobs.get_process_info(id) or (0, 0)
-        with watching(pid) as left, watching(leader) as process:
-            await process.death()
+        with watching(*await left_by(jobs, id)) as left:
             waiting = asyncio.ensure_future(jobs.wait(id))
             await jobs.aclose()
             assert left.is_dead
@@ -132,11 +125,11 @@ async def test_descendants_that_cannot_be_killed_do_not_make_a_job_last_for_ever
     """A process in the D state takes no signal; here the signals are lost on the way."""
     monkeypatch.setattr(killing, "KILL_LIMIT", 0.02)
     async with JobManager(grace_period=0) as jobs:
-        id = await jobs.start(unruly("fork_and_leave"), descendants=descendants)
-        (pid,) = await said(jobs, id)
-        with watching(pid) as left, monkeypatch.context() as lost:
+        with monkeypatch.context() as lost, contextlib.ExitStack() as stack:
             lost.setattr(ProcessGroup, "signal", lambda *_: True)
             lost.setattr(GroupWatch, "signal_members", lambda *_: None)
+            id = await jobs.start(unruly("fork_and_leave"), descendants=descendants)
+            left = stack.enter_context(watching(*await left_by(jobs, id)))
             if descendants == "wait":
                 assert not await jobs.kill(id)
             assert (await result_of(jobs, id)).code == 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import signal
 
 import pytest
 
 from amper import EndedBy, JobManager
-from tests.handshakes import on_a_shifted_loop, put_forward, result_of, said, watching
+from tests.handshakes import left_by, on_a_shifted_loop, put_forward, result_of, said, watching
 from tests.support import on_all_loops
 from tests.unruly import unruly
 from tests.work import info_of
@@ -103,13 +102,7 @@ async def test_a_timeout_kills_the_whole_group() -> None:
 async def test_a_job_that_waits_for_its_descendants_has_a_timeout_all_the_while() -> None:
     async with JobManager(grace_period=10) as jobs:
         id = await jobs.start(unruly("fork_refusing_and_leave"), timeout=5, descendants="wait")
-        (pid,) = await said(jobs, id)
-        leader, _ = await jobs.get_process_info(id) or (0, 0)
-        with watching(pid) as left, watching(leader) as process:
-            await process.death()
-            # The manager learns of it in the same turn of the loop, or in the next.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+        with watching(*await left_by(jobs, id)) as left:
             assert await jobs.get_status_string(id) == "running"
             put_forward(5)
             await said(jobs, id, "ignored")

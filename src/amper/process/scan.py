@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 PROCESSES_PER_TURN: Final = 64
 
+MOST_LISTINGS: Final = 20
+"""On a machine that forks without end there is always something new."""
+
 RETRY_AFTER: Final = 0.1
 """Seconds until the next try when the process has not one descriptor left."""
 
@@ -116,14 +119,24 @@ def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
 
 
 def _look(reserve: Reserve) -> Iterator[Members | None]:
-    """Yield None after each slice, and at last what was found."""
+    """Yield None after each slice, and at last what was found.
+
+    A process that forks and dies between the listing and the visit would be missed with its child. So
+    what is new in another listing is visited too, until nothing is: whoever lives then was visited.
+    """
     members: Members = {}
-    for count, pid in enumerate(_pids(reserve), 1):
-        group = read_group(pid, reserve)
-        if group is not None:
-            members.setdefault(group, []).append(pid)
-        if count % PROCESSES_PER_TURN == 0:
-            yield None
+    seen: set[int] = set()
+    for _ in range(MOST_LISTINGS):
+        new = [pid for pid in _pids(reserve) if pid not in seen]
+        if not new:
+            break
+        seen.update(new)
+        for count, pid in enumerate(new, 1):
+            group = read_group(pid, reserve)
+            if group is not None:
+                members.setdefault(group, []).append(pid)
+            if count % PROCESSES_PER_TURN == 0:
+                yield None
     yield members
 
 

@@ -222,9 +222,11 @@ def _exec_failure(report: bytes, program: Program) -> CannotStart:
     code = int(number, 16)
     why = os.strerror(code)
     name = os.fsdecode(program.arguments[0])
-    if stage == b"noexec" and (program.cwd is None or code == errno.EBADF):
+    # Before Python 3.13 the child does not tell what of its preparations failed.
+    is_chdir = program.cwd is not None and code != errno.EBADF
+    if stage == b"noexec" and not is_chdir:
         return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
-    if stage == b"noexec":
+    if stage in (b"noexec", b"noexec:chdir"):
         directory = os.fsdecode(program.cwd or b"")
         return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {directory}: {why}")
     if code not in (errno.ENOENT, errno.ENOTDIR):
