@@ -222,7 +222,7 @@ except BaseException:
 """
 
 
-@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_a_host_without_standard_streams_has_commands_with_theirs(
     closed: tuple[int, ...], tmp_path: Path
 ) -> None:

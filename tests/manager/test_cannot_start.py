@@ -13,7 +13,7 @@ import pytest
 from amper import STDOUT, JobId, JobManager
 from tests.handshakes import opened, run_script
 from tests.places import everywhere
-from tests.work import info_of
+from tests.work import info_of, on_a_loop
 
 
 async def check_cannot_start(jobs: JobManager, id: JobId, code: int, *reasons: str) -> None:
@@ -184,7 +184,7 @@ async def test_a_file_that_is_closed_leaves_no_job_that_runs_for_ever(tmp_path: 
         (["true"], {"env": [("A", "b")]}, (TypeError, AttributeError)),
     ],
 )
-@everywhere
+@on_a_loop
 async def test_an_argument_of_no_use_raises_and_no_job_begins(
     command: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:

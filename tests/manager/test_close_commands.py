@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from amper import PIPE, EndedBy, JobManager, JobStatus
+from amper import PIPE, EndedBy, JobManager, JobStatus, ManagerClosed
 from amper.manager import killing
 from amper.process.group import GroupWatch, ProcessGroup
 from tests.handshakes import on_a_shifted_loop, outcome, put_forward, result_of, said, watching
@@ -133,6 +133,23 @@ async def test_a_second_close_shortens_the_grace_period_and_joins_the_first() ->
     await jobs.aclose(grace_period=0, reason="second")
     await closing
     assert (await info_of(jobs, id)).ended_by == EndedBy("close", "first")
+
+
+@on_all_loops
+async def test_what_has_not_begun_when_the_end_begins_is_refused() -> None:
+    """So many starts that they need several turns of the loop."""
+    jobs = JobManager()
+    starting = [asyncio.ensure_future(jobs.start(["sleep", "1000"])) for _ in range(40)]
+    await asyncio.sleep(0)
+    await jobs.aclose()
+    answers = await asyncio.gather(*starting, return_exceptions=True)
+    ids = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert 0 < len(ids) < 40
+    assert ids == await jobs.list_ids()
+    assert {type(answer) for answer in answers if isinstance(answer, BaseException)} == {
+        ManagerClosed
+    }
+    assert {info.status_string for info in await jobs.list()} == {"killed:143"}
 
 
 @on_all_loops

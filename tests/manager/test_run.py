@@ -72,6 +72,23 @@ async def test_run_has_its_result_also_when_somebody_removes_its_job() -> None:
 
 
 @on_all_loops
+async def test_run_has_its_result_when_its_job_is_removed_and_ends_at_once() -> None:
+    """Its waiter has been woken for the one, and goes on after the other."""
+    async with JobManager() as jobs:
+        running = asyncio.ensure_future(jobs.run(unruly("print_then_flood_late", 3)))
+        await asyncio.sleep(0)
+        await said(jobs, JobId(1))
+        pid, _ = await jobs.get_process_info(JobId(1)) or (0, 0)
+        with watching(pid) as process:
+            process.signal(signal.SIGUSR1)
+            process.wait()
+            # Its end is what the loop will see next.
+            removing = asyncio.ensure_future(jobs.remove(JobId(1)))
+            assert await running == ExecResult(0, b"ready\nxxxend")
+            assert await removing
+
+
+@on_all_loops
 async def test_a_closed_manager_runs_nothing() -> None:
     jobs = JobManager()
     await jobs.aclose()

@@ -12,41 +12,41 @@ from tests.handshakes import result_of, said, watching
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
-from tests.work import info_of
+from tests.work import info_of, on_a_loop
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGINT])
 @on_all_loops
-async def test_a_deadly_signal_through_amper_ends_a_job_as_killed(number: signal.Signals) -> None:
+async def test_a_deadly_signal_through_amper_ends_a_job_as_killed() -> None:
     async with JobManager() as jobs:
-        # The shell has the default action for every signal, also SIGINT.
-        id = await jobs.start("echo ready; kill -STOP $$")
-        await said(jobs, id)
-        assert await jobs.signal(id, number)
-        assert await jobs.signal(id, signal.SIGCONT)
-        result = await result_of(jobs, id)
-        assert result.code == 128 + number
-        assert result.ended_by == EndedBy("signal", number.name)
-        assert await jobs.get_status_string(id) == f"killed:{128 + number}"
-        info = await info_of(jobs, id)
-        assert (info.signal, info.exit_code) == (number, 128 + number)
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1, signal.SIGINT):
+            await check_killed_by(jobs, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+async def check_killed_by(jobs: JobManager, number: signal.Signals) -> None:
+    # The shell has the default action for every signal, also SIGINT.
+    id = await jobs.start("echo ready; kill -STOP $$")
+    await said(jobs, id)
+    assert await jobs.signal(id, number)
+    assert await jobs.signal(id, signal.SIGCONT)
+    result = await result_of(jobs, id)
+    assert result.code == 128 + number
+    assert result.ended_by == EndedBy("signal", number.name)
+    assert await jobs.get_status_string(id) == f"killed:{128 + number}"
+    info = await info_of(jobs, id)
+    assert (info.signal, info.exit_code) == (number, 128 + number)
+
+
 @everywhere
-async def test_a_strangers_signal_is_a_failure_with_the_signal_in_its_info(
-    number: signal.Signals,
-) -> None:
+async def test_a_strangers_signal_is_a_failure_with_the_signal_in_its_info() -> None:
     async with JobManager() as jobs:
-        id = await jobs.start(unruly("behave"))
-        (pid,) = await said(jobs, id)
-        with watching(pid) as process:
-            process.signal(number)
-            result = await result_of(jobs, id)
-        assert (result.code, result.ended_by) == (128 + number, None)
-        assert await jobs.get_status_string(id) == f"failed:{128 + number}"
-        info = await info_of(jobs, id)
-        assert info.signal == number
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV):
+            id = await jobs.start(unruly("behave"))
+            with watching(*await said(jobs, id)) as process:
+                process.signal(number)
+                result = await result_of(jobs, id)
+            assert (result.code, result.ended_by) == (128 + number, None)
+            assert await jobs.get_status_string(id) == f"failed:{128 + number}"
+            assert (await info_of(jobs, id)).signal == number
 
 
 @on_all_loops
@@ -151,14 +151,14 @@ async def test_where_there_is_nobody_to_signal_the_answer_is_false() -> None:
         assert (await result_of(jobs, queued)).code == 0
 
 
-@pytest.mark.parametrize("number", [-1, 65, 1000])
-@on_all_loops
-async def test_a_number_that_is_no_signal_raises(number: int) -> None:
+@on_a_loop
+async def test_a_number_that_is_no_signal_raises() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("behave"))
-        with pytest.raises(ValueError, match=str(number)):
-            await jobs.signal(id, number)
-        await jobs.kill(id)
+        for number in (-1, 65, 1000):
+            with pytest.raises(ValueError, match=str(number)):
+                await jobs.signal(id, number)
+        assert await jobs.kill(id)
 
 
 @on_all_loops

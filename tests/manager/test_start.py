@@ -125,6 +125,17 @@ async def test_a_command_may_be_started_while_the_directory_we_are_in_is_gone(
         assert (await info_of(jobs, id)).cwd is None
 
 
+@everywhere
+async def test_an_exit_code_is_told_as_it_is() -> None:
+    async with JobManager() as jobs:
+        for code in (0, 1, 2, 124, 126, 127, 128, 130, 143, 255):
+            id = await jobs.start(f"exit {code}")
+            assert (await result_of(jobs, id)).code == code
+            info = await info_of(jobs, id)
+            assert info.status_string == (f"failed:{code}" if code else "done:0")
+            assert (info.exit_code, info.signal, info.ended_by) == (code, None, None)
+
+
 def test_the_constants_are_those_of_subprocess() -> None:
     assert (DEVNULL, PIPE, STDOUT) == (subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT)
 
@@ -185,6 +196,31 @@ async def test_a_job_tells_what_its_command_used() -> None:
         assert usages[1].max_rss >= usages[0].max_rss > 0
         never = await jobs.start(["no-such-program"])
         assert (await info_of(jobs, never)).usage is None
+
+
+def test_several_threads_may_each_have_a_manager() -> None:
+    """A fork in one of them comes between any two steps of another's."""
+
+    async def work(name: str) -> None:
+        async with JobManager() as jobs:
+            for number in range(25):
+                results = await asyncio.gather(
+                    *[
+                        jobs.run("cat; echo err >&2", stdin=f"{name}{number}{n}".encode())
+                        for n in "ab"
+                    ]
+                )
+                for n, result in zip("ab", results, strict=True):
+                    assert (result.text_out(), result.err) == (f"{name}{number}{n}", b"err\n")
+        ended.append(name)
+
+    ended: list[str] = []
+    threads = [threading.Thread(target=run, args=(work(name),)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ended) == ["x", "y", "z"]
 
 
 # How much may begin at once.

@@ -12,8 +12,10 @@ import pytest
 
 from amper import DEVNULL, PIPE, JobId, JobManager
 from tests.handshakes import opened, outcome, result_of, said
+from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
+from tests.work import on_a_loop
 
 MUCH = 1_000_000
 """More than a pipe holds."""
@@ -29,14 +31,14 @@ async def test_standard_input_is_empty_unless_something_is_given() -> None:
         assert (await outcome(jobs, ["cat"], stdin=DEVNULL)).out == b""
 
 
-@pytest.mark.parametrize("size", [0, 1, 4096, 65536, 65537, 3_000_000])
-@on_all_loops
-async def test_bytes_are_fed_and_then_the_input_ends(size: int) -> None:
-    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+@everywhere
+async def test_bytes_are_fed_and_then_the_input_ends() -> None:
     async with JobManager() as jobs:
-        result = await outcome(jobs, unruly("echo_stdin"), stdin=data)
-        assert result.code == 0
-        assert result.out == data
+        for size in (0, 1, 4096, 65536, 65537, 3_000_000):
+            data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+            result = await outcome(jobs, unruly("echo_stdin"), stdin=data)
+            assert result.code == 0
+            assert result.out == data
 
 
 @on_all_loops
@@ -242,12 +244,13 @@ async def test_without_an_open_input_the_answer_is_false() -> None:
             assert not await jobs.close_stdin(any_id)
 
 
-@pytest.mark.parametrize("data", ["text", None, 5])
-@on_all_loops
-async def test_only_bytes_can_be_written(data: Any) -> None:
+@on_a_loop
+async def test_only_bytes_can_be_written() -> None:
     async with JobManager() as jobs:
-        with pytest.raises(TypeError):
-            await jobs.write_stdin(JobId(99), data)
+        nothing: Any
+        for nothing in ("text", None, 5):
+            with pytest.raises(TypeError):
+                await jobs.write_stdin(JobId(99), nothing)
 
 
 # Queued commands.

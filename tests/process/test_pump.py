@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from amper import BoundedStream
+from amper.process import pump
 from amper.process.poller import Poller
 from amper.process.pump import (
     DEFAULT_PIPE_SIZE,
@@ -115,6 +118,29 @@ def test_only_a_pipe_that_is_filled_is_enlarged(poller: Poller) -> None:
     output.end()
     output.pump.finish(LateOutput())
     assert output.stream.freeze() == (written + b"end")[-size:]
+    assert not output.pump.is_open
+
+
+def test_a_pipe_that_may_not_be_enlarged_is_read_all_the_same(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unprivileged user has only so much memory for pipes."""
+
+    def refuse(fd: int, command: int, argument: int = 0) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(
+        pump,
+        "fcntl",
+        SimpleNamespace(fcntl=refuse, ioctl=fcntl.ioctl, F_SETPIPE_SZ=fcntl.F_SETPIPE_SZ),
+    )
+    output = Output(poller)
+    for count in (1, 2, 3):
+        output.write(b"x" * DEFAULT_PIPE_SIZE)
+        output.pump.ready(output.read_end, 1)
+        assert output.stream.read() == b"x" * DEFAULT_PIPE_SIZE * count
+    output.end()
+    output.pump.finish(LateOutput())
     assert not output.pump.is_open
 
 

@@ -17,17 +17,19 @@ from amper.values import JobId
 
 LOOKS_PER_COMMAND: Final = 2
 ZOMBIES_HELD: Final = 64
-"""On an older kernel, finished leaders that are kept before one look at all processes is worth it."""
+"""That many groups may be kept for zombies alone, and that many commands are started, before a look at
+all processes is worth it."""
 
 
 class Remains:
     """The runners of finished jobs of which something may be left, by their jobs' ids."""
 
-    __slots__ = ("_is_looking", "_runners")
+    __slots__ = ("_commands_since_look", "_is_looking", "_runners")
 
     def __init__(self) -> None:
         self._runners: dict[JobId, LocalRunner] = {}
         self._is_looking = False
+        self._commands_since_look = 0
 
     def add(self, runner: LocalRunner) -> None:
         """Keep what a job that has just ended left, if that is anything."""
@@ -53,19 +55,22 @@ class Remains:
         """Let go of some that are dead."""
         if not self._runners:
             return
-        if reap_leader_late:
+        # On an older kernel it is we who hold each leader's zombie, and asking its group says nothing.
+        if not reap_leader_late:
+            for id in list(islice(self._runners, LOOKS_PER_COMMAND)):
+                runner = self._runners.pop(id)
+                runner.forget_dead_groups()
+                self.add(runner)
+        self._commands_since_look += 1
+        if min(len(self._runners), self._commands_since_look) >= ZOMBIES_HELD:
             self._look_for_zombies(kernel)
-            return
-        for id in list(islice(self._runners, LOOKS_PER_COMMAND)):
-            runner = self._runners.pop(id)
-            runner.forget_dead_groups()
-            self.add(runner)
 
     def _look_for_zombies(self, kernel: Kernel) -> None:
-        """A group whose leader is a zombie answers as if it lived: only a look at all processes tells."""
-        if len(self._runners) < ZOMBIES_HELD or self._is_looking:
+        """A group of zombies answers as if it lived: only a look at all processes tells."""
+        if self._is_looking:
             return
         self._is_looking = True
+        self._commands_since_look = 0
         asked = self.all()
 
         def found(members: Members) -> None:
