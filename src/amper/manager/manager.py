@@ -252,6 +252,8 @@ class JobManager:
             while result is None:
                 # It is this call's own job, so that no waiter is left behind for long.
                 _, result = await self._change_of(job, loop)
+                # It may have ended after the stop, or the removal, that has woken us.
+                result = result or job.result
         except asyncio.CancelledError:
             self._core.end(job, EndedBy("kill", "whoever ran it was cancelled"))
             raise
