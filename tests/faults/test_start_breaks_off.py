@@ -51,6 +51,8 @@ async def test_a_start_that_breaks_off_leaves_nothing(
 ) -> None:
     async with JobManager() as jobs:
         running = await jobs.start(["cat"], stdin=PIPE)
+        # As before the first command: what all of them share has to be opened, too.
+        jobs._core.kernel.reports.close()
         with monkeypatch.context() as patch:
             patch.setattr(where, name, failing(at, getattr(where, name)))
             # More than the pipe takes at once, so that the rest has to be watched.

@@ -154,7 +154,7 @@ class Shared(BoundedStream):
 
     def __init__(self) -> None:
         super().__init__(max_size=8)
-        self.lock = self._ring.lock = SeenLock()  # type: ignore[assignment]  # It stands for one.
+        self.lock = self._own_ring().lock = SeenLock()  # type: ignore[assignment]  # It stands for one.
         self.write(PATTERN[:12])
 
 
@@ -250,3 +250,20 @@ def test_a_finalizer_may_write_in_the_middle_of_a_write_of_its_own_thread(
             b"first-outer-inner"[-max_size:],
             b"first-inner-outer"[-max_size:],
         )
+
+
+@pytest.mark.parametrize("end", [BoundedStream.close, BoundedStream.freeze])
+def test_of_two_who_are_first_both_have_the_one_ring(
+    end: Callable[[BoundedStream], object],
+) -> None:
+    for stream in at_every_step(
+        BoundedStream, lambda stream: stream.write(b"a"), lambda stream: stream.write(b"b")
+    ):
+        assert sorted(stream.read()) == sorted(b"ab")
+    for stream in at_every_step(
+        BoundedStream, lambda stream: stream.write(b"a"), BoundedStream.close
+    ):
+        assert stream.stats().closed
+        assert stream.freeze() == b"a" * stream.total_written
+    # Nobody wrote to what all empty streams have in common.
+    assert BoundedStream().stats() == StreamStats(0, 10 * 1024 * 1024, 0, 0, closed=False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from amper.process import spawn as module
-from amper.process.spawn import DEVNULL, CannotStart, Program, spawn
+from amper.process.spawn import DEVNULL, CannotStart, Program, ReportPipe, spawn
 from tests.handshakes import run_script
 from tests.places import be_unknown_python
 from tests.unruly import unruly
@@ -35,7 +35,7 @@ def output_of(command: Any, null: int, **options: Any) -> bytes:
     """Run a program to its end; return what it printed."""
     read_end, write_end = os.pipe()
     try:
-        pid = spawn(Program(command, **options), null, write_end, write_end)
+        pid = spawn(Program(command, **options), null, write_end, write_end, ReportPipe())
     finally:
         os.close(write_end)
     with open(read_end, "rb") as file:
@@ -93,7 +93,7 @@ look = (
 )
 expected = [os.readlink(f"/proc/self/fd/{{fd}}") for fd in {order}]
 program = spawn.Program([sys.executable, "-I", "-S", "-c", look, sys.argv[1]])
-os.waitpid(spawn.spawn(program, *{order}), 0)
+os.waitpid(spawn.spawn(program, *{order}, spawn.ReportPipe()), 0)
 assert open(sys.argv[1]).read() == repr(expected)
 """
 
@@ -118,9 +118,27 @@ def test_a_program_that_cannot_be_executed_leaves_no_child(null: int) -> None:
         (["true", "a\0b"], {}, 126),
     ):
         with pytest.raises(CannotStart) as raised:
-            spawn(Program(command, **options), null, null, null)
+            spawn(Program(command, **options), null, null, null, ReportPipe())
         assert raised.value.code == code, raised.value.reason
         assert raised.value.reason
+
+
+def test_a_report_is_of_the_child_that_gave_up_and_of_no_later_one(
+    null: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it forked without vfork, a child could give up after its parent had looked."""
+    monkeypatch.setattr(module, "LONGEST_EXIT", 0.01)
+    reports = ReportPipe()
+    for _ in range(2):
+        with pytest.raises(CannotStart):
+            spawn(Program(["no-such-program"]), null, null, null, reports)
+        pid = spawn(Program(["sleep", "1000"]), null, null, null, reports)
+        assert reports.read_end > 2
+        os.write(reports.write_end, b"OSError:2:")
+        late = spawn(Program(["sleep", "1000"]), null, null, null, reports)
+        for child in (pid, late):
+            os.kill(child, signal.SIGKILL)
+            assert os.waitpid(child, 0) == (child, signal.SIGKILL)
 
 
 def test_a_reason_says_what_was_wrong(null: int) -> None:
@@ -131,7 +149,7 @@ def test_a_reason_says_what_was_wrong(null: int) -> None:
         (["no-such-program"], "/tmp", ["no-such-program", "not found on PATH"]),
     ):
         with pytest.raises(CannotStart) as raised:
-            spawn(Program(command, cwd), null, null, null)
+            spawn(Program(command, cwd), null, null, null, ReportPipe())
         for word in words:
             assert word in raised.value.reason
 
@@ -146,7 +164,7 @@ sys.addaudithook(lambda event, arguments: seen.append(arguments) if event == "su
 null = os.open(os.devnull, os.O_RDWR)
 options = dict(cwd="/", env={{"A": "b", "PATH": os.defpath}})
 for command, options in ((["true", "a"], options), ("exit 0", {{}})):
-    os.waitpid(spawn.spawn(spawn.Program(command, **options), null, null, null), 0)
+    os.waitpid(spawn.spawn(spawn.Program(command, **options), null, null, null, spawn.ReportPipe()), 0)
 assert len(seen) == 2, seen
 (executable, arguments, cwd, env), shell = seen
 assert os.fsdecode(executable) == "true"
@@ -165,7 +183,7 @@ def test_the_host_hears_of_each_program_once_as_from_subprocess() -> None:
 
 def test_popen_neither_warns_of_the_child_nor_collects_it(null: int) -> None:
     """Warnings are errors here; a Popen that is forgotten would collect the child later."""
-    pid = spawn(Program(["sleep", "1000"]), null, null, null)
+    pid = spawn(Program(["sleep", "1000"]), null, null, null, ReportPipe())
     subprocess.run(["true"], check=True)
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

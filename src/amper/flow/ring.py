@@ -46,9 +46,7 @@ class Ring:
     )
 
     def __init__(self, max_size: int) -> None:
-        if max_size < 1:
-            raise ValueError("max_size must be at least 1 byte")
-        self.max_size = max_size
+        self.max_size = checked_size(max_size)
         self.total = 0
         """How many bytes were ever written."""
         self._capacity = 0
@@ -225,6 +223,13 @@ class _Storage(io.BytesIO):
 
         Garbage collection finalizes it before the ring that lends, or after it, as it likes.
         """
+
+
+def checked_size(max_size: int) -> int:
+    """Return how much a ring may keep. Raises ValueError for less than a byte."""
+    if max_size < 1:
+        raise ValueError("max_size must be at least 1 byte")
+    return max_size
 
 
 def _slice(data: bytes, begin: int, start: int, stop: int | None) -> tuple[int, bytes]:

@@ -3,6 +3,9 @@
 1. A write never blocks and never waits for a reader; a slow reader loses the oldest bytes, and is
    told how many.
 2. Writers and followers may be on different threads and loops: a follower is woken on its own loop.
+3. Most streams stay empty, so that a stream has no ring before the first byte, and no set of waiters
+   before the first of them. Whoever makes one puts it in by `dict.setdefault`: of two threads, or a
+   signal handler in the middle of its own thread, one is first, and both go on with the same one.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import codecs
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from amper.flow.ring import Ring
+from amper.flow.ring import Ring, checked_size
 from amper.values import Chunk, StreamStats
 
 DEFAULT_MAX_SIZE: Final = 10 * 1024 * 1024
@@ -21,30 +24,38 @@ DEFAULT_MAX_SIZE: Final = 10 * 1024 * 1024
 CHUNK_SIZE: Final = 256 * 1024
 """What one step of an iteration gives at most, however far behind the follower is."""
 
+_UNWRITTEN: Final = Ring(1)
+"""Stands for the ring of a stream that nobody has written to. Nobody ever does write to it."""
+
+_ENDED: Final = Ring.of(b"", 0, 1)
+"""Stands for the ring of one that was closed before anybody did."""
+
 
 class BoundedStream:
     """Keeps the last `max_size` bytes that were written."""
 
-    __slots__ = ("_ring", "_waiters")
+    _max_size = DEFAULT_MAX_SIZE
+    _ring: Ring = _UNWRITTEN
+    _waiters: set[asyncio.Future[None]] | None = None
 
     def __init__(self, max_size: int = DEFAULT_MAX_SIZE) -> None:
         """Make an empty stream. Nothing is allocated before the first byte.
 
         Raises ValueError for a `max_size` below 1.
         """
-        self._ring = Ring(max_size)
-        self._waiters: set[asyncio.Future[None]] | None = None
+        if max_size != DEFAULT_MAX_SIZE:
+            self._max_size = checked_size(max_size)
 
     @classmethod
     def of(cls, data: bytes, dropped: int = 0, max_size: int = DEFAULT_MAX_SIZE) -> BoundedStream:
         """Return a closed stream that holds `data`, after `dropped` bytes; nothing is copied."""
         stream = cls(max_size)
-        stream._ring = Ring.of(data, dropped, max_size)
+        stream._ring = Ring.of(data, dropped, max_size) if data or dropped else _ENDED
         return stream
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`. Ignored when the stream is closed; never blocks. Any thread may call it."""
-        self._ring.write(data)
+        self._own_ring().write(data)
         if self._waiters:
             self._wake()
 
@@ -54,7 +65,7 @@ class BoundedStream:
         The views must be gone before the next call. One thread may do this, and then only that one
         may write.
         """
-        return self._ring.room(wanted)
+        return self._own_ring().room(wanted)
 
     def commit(self, count: int) -> None:
         """Count the first `count` bytes of the room as written."""
@@ -73,12 +84,13 @@ class BoundedStream:
         """
         if offset < 0 or (limit is not None and limit < 0):
             raise ValueError("offset and limit must not be negative")
+        ring = self._ring
         # Before the bytes: what is written after this look must not be taken for the end.
-        is_closed, total = self._ring.is_closed, self._ring.total
+        is_closed, total = ring.is_closed, ring.total
         offset = min(offset, total)
         # A stream that has evicted more meanwhile begins later, and the limit counts from there.
-        first = max(offset, self._ring.start)
-        start, data = self._ring.read(first, total if limit is None else min(first + limit, total))
+        first = max(offset, ring.start)
+        start, data = ring.read(first, total if limit is None else min(first + limit, total))
         end = start + len(data)
         return Chunk(data, end, start - offset, is_closed and end == total)
 
@@ -86,7 +98,7 @@ class BoundedStream:
         """Return how full the stream is."""
         ring = self._ring
         is_closed, (start, total) = ring.is_closed, ring.extent()
-        return StreamStats(total - start, ring.max_size, total, start, is_closed)
+        return StreamStats(total - start, self._max_size, total, start, is_closed)
 
     @property
     def total_written(self) -> int:
@@ -100,13 +112,13 @@ class BoundedStream:
 
     def close(self) -> None:
         """End the stream: followers get what is kept, and then their end. Idempotent."""
-        self._ring.close()
+        self._own_ring(_ENDED).close()
         if self._waiters:
             self._wake()
 
     def freeze(self) -> bytes:
         """Close the stream and return what is kept: its own memory, and not a copy."""
-        data = self._ring.freeze()
+        data = self._own_ring(_ENDED).freeze()
         if self._waiters:
             self._wake()
         return data
@@ -121,14 +133,13 @@ class BoundedStream:
 
     async def changed_since(self, total_written: int) -> StreamStats:
         """Wait until more than `total_written` bytes were written, or the stream is closed."""
-        ring = self._ring
-        while ring.total <= total_written and not ring.is_closed:
+        while self._is_still_at(total_written):
             waiter = asyncio.get_running_loop().create_future()
             waiters = self._all_waiters()
             waiters.add(waiter)
             try:
                 # Another thread may have written after the look and before it could see us.
-                if ring.total <= total_written and not ring.is_closed:
+                if self._is_still_at(total_written):
                     await waiter
             finally:
                 waiters.discard(waiter)
@@ -166,19 +177,28 @@ class BoundedStream:
                 parts, length = [], 0
             parts.append(rest)
             length += len(rest)
-            if length > self._ring.max_size:
+            if length > self._max_size:
                 yield "".join(parts)
                 parts, length = [], 0
         parts.append(decoder.decode(b"", final=True))
         if last := "".join(parts):
             yield last
 
+    def _own_ring(self, first: Ring | None = None) -> Ring:
+        """Return the one ring, made now, or else `first`, where there was none."""
+        if self._ring is _UNWRITTEN:
+            made = Ring(self._max_size) if first is None else first
+            return vars(self).setdefault("_ring", made)  # type: ignore[no-any-return]
+        return self._ring
+
+    def _is_still_at(self, total_written: int) -> bool:
+        ring = self._ring
+        return ring.total <= total_written and not ring.is_closed
+
     def _all_waiters(self) -> set[asyncio.Future[None]]:
         """Return the one set of waiters, which most streams never need."""
         if self._waiters is None:
-            with self._ring.lock:
-                if self._waiters is None:
-                    self._waiters = set()
+            return vars(self).setdefault("_waiters", set())  # type: ignore[no-any-return]
         return self._waiters
 
     def _wake(self) -> None:

@@ -83,7 +83,7 @@ class Command:
             child_stdin = self._open_stdin(stdin, childs)
             child_stdout = self._open_output(stdout, childs)
             child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
-            self.pid = spawn(program, child_stdin, child_stdout, child_stderr)
+            self.pid = spawn(program, child_stdin, child_stdout, child_stderr, kernel.reports)
             self._watch()
         except Exception as error:
             self.close()
@@ -112,9 +112,9 @@ class Command:
             self.stdin.close()
         late: LateOutput | None = None
         for pump in self._pumps:
-            if pump.is_open:
+            if not pump.finish():
                 late = late or LateOutput()
-                pump.finish(late)
+                pump.drain_into(late)
         if late is not None and late.open_pipes:
             self._late = late
         return self._late

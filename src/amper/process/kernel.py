@@ -7,15 +7,17 @@ import asyncio
 from amper.process.descriptors import Reserve
 from amper.process.poller import Poller
 from amper.process.scan import GroupScanner
+from amper.process.spawn import ReportPipe
 
 
 class Kernel:
     """The descriptors and watchers of one manager, moved from one event loop to the next."""
 
-    __slots__ = ("loop", "poller", "reserve", "scanner")
+    __slots__ = ("loop", "poller", "reports", "reserve", "scanner")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.reserve = Reserve()
+        self.reports = ReportPipe()
         self.poller = Poller()
         self.scanner = GroupScanner(self.reserve)
         self.attach(loop)
@@ -30,3 +32,4 @@ class Kernel:
         """Close every descriptor of ours. What is still watched is let go."""
         self.poller.close()
         self.reserve.close()
+        self.reports.close()

@@ -1,7 +1,7 @@
 """Bytes between a command's pipes and its streams, a bounded number of them for each wake-up.
 
-1. A command's output ends when its leader ends: `finish` reads exactly what the pipe holds at that
-   instant and closes the stream. Whoever still holds the other end can delay nobody.
+1. A command's output ends when its leader ends: `finish` reads what the pipe holds at that instant.
+   Whoever still holds the other end can delay nobody.
 2. A pipe that is still held then stays drained, so that its holder meets neither SIGPIPE nor a full
    pipe; what comes late is counted and thrown away.
 3. A pipe is enlarged only when a read shows that the writer fills it: an unprivileged user has
@@ -65,19 +65,26 @@ class OutputPump:
         """Whether somebody may still write to the pipe."""
         return self._fd >= 0
 
-    def finish(self, late: LateOutput) -> None:
-        """Take what the pipe holds now; drain it into `late` from here on if it is still held."""
+    def finish(self) -> bool:
+        """Take what the pipe holds at this instant; return whether it is closed, since that is all.
+
+        If it is not, `drain_into` comes next.
+        """
         if self._fd < 0:
-            return
-        remaining = _bytes_in(self._fd)
-        while remaining > 0:
-            count = self._read(remaining)
-            if count <= 0:
-                break
-            remaining -= count
+            return True
+        # Most often it is empty and nobody holds it: then one read tells both.
+        count = self._read(DEFAULT_PIPE_SIZE)
+        remaining = _bytes_in(self._fd) if count >= DEFAULT_PIPE_SIZE else 0
+        while remaining > 0 and (more := self._read(remaining)) > 0:
+            remaining -= more
+        if count == 0:
+            self.close()
+        return count == 0
+
+    def drain_into(self, late: LateOutput) -> None:
+        """Close the pipe if nobody holds it, or else keep it drained; what comes now is only counted."""
         self._late = late
         late.open_pipes += 1
-        # With no writer left this reads the end of the file and closes; else it takes what is late.
         self._drain()
 
     def close(self) -> None:
@@ -92,6 +99,10 @@ class OutputPump:
 
     def ready(self, fd: int, events: int) -> None:
         """Read once, or a few times from a pipe that is filled as fast as it is read."""
+        if not events & READABLE:
+            # It hung up: no writer is left, and the pipe is empty.
+            self.close()
+            return
         if self._late is not None:
             self._drain()
             return

@@ -3,16 +3,22 @@
 `_posixsubprocess.fork_exec` is what `subprocess.Popen` itself stands on. It is private, so it is
 used on the Pythons whose signature we know; on any other, Popen does the same work, slower.
 Nothing of ours runs between vfork and exec, and exec closes whatever we opened (PEP 446).
+
+vfork holds its caller until the child has executed the program or given up, so that one pipe serves
+all children for telling why they did: what it holds after a fork is this child's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import select
 import stat
 import subprocess
 import sys
+import termios
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import index
@@ -27,13 +33,27 @@ try:
 except ImportError:  # Another implementation of Python.
     _posixsubprocess = None
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "CannotStart", "CommandLine", "Program", "spawn"]
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CannotStart",
+    "CommandLine",
+    "Program",
+    "ReportPipe",
+    "spawn",
+]
 
 KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 
+LONGEST_EXIT: Final = 1.0
+"""Seconds. A child that has given up has nothing left to do."""
+
+_NOTHING: Final = bytes(4)
+"""What FIONREAD answers for an empty pipe."""
 
 Path = str | bytes | os.PathLike[str]
 CommandLine = str | Sequence[Path]
@@ -105,7 +125,39 @@ class Program:
                 self.environment = _environment(os.environ)
 
 
-def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+class ReportPipe:
+    """Where children tell why they could not execute their program. One thread forks with it."""
+
+    __slots__ = ("_read_end", "write_end")
+
+    def __init__(self) -> None:
+        self._read_end = self.write_end = -1
+
+    @property
+    def read_end(self) -> int:
+        """The end that fork_exec closes in the child. Raises OSError without two free descriptors."""
+        if self._read_end < 0:
+            self._read_end, self.write_end = pipe()
+        return self._read_end
+
+    def take(self) -> bytes:
+        """Return what a child has told; nothing if it has executed its program."""
+        if fcntl.ioctl(self._read_end, termios.FIONREAD, _NOTHING) == _NOTHING:
+            return b""
+        return os.read(self._read_end, 4096)
+
+    def close(self) -> None:
+        """Close both ends."""
+        if self._read_end >= 0:
+            os.close(self._read_end)
+            os.close(self.write_end)
+            self._read_end = self.write_end = -1
+
+    # A manager that is dropped without being closed leaves nothing open.
+    __del__ = close
+
+
+def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe) -> int:
     """Start `program` with the three descriptors as its standard streams; return its pid.
 
     The child leads a new session and process group and has the default action for SIGPIPE.
@@ -118,9 +170,10 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     # What the host would hear from Popen, if that did it.
     sys.audit("subprocess.Popen", *program.audited)
     try:
-        error_read, error_write = pipe()
+        error_read = reports.read_end
     except OSError as error:
         raise cannot_start(error) from error
+    error_write = reports.write_end
     kept: tuple[int, ...] = (error_write,)
     if program.passed_fds:
         kept = tuple(sorted({error_write, *program.passed_fds}))
@@ -131,21 +184,34 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int) -> int:
             error_read, error_write, True, True, -1, None, None, None, -1, None, True,
         )  # fmt: skip
     except OSError as error:
-        os.close(error_read)
         raise CannotStart(NOT_EXECUTABLE, f"cannot fork: {error.strerror}") from error
-    finally:
-        os.close(error_write)
-    try:
-        # End of file means exec happened: it closed the child's copy of the pipe.
-        report = os.read(error_read, 4096)
-    finally:
-        os.close(error_read)
-    if not report:
+    report = reports.take()
+    if not report or _is_alive(pid):
         return pid
-    # Where SIGCHLD is ignored the kernel has reaped it already.
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
     raise _exec_failure(report, program)
+
+
+def _is_alive(pid: int) -> bool:
+    """Reap a child after a report of failure; True if it lives, and the report is an earlier one's.
+
+    That takes a kernel that refuses a vfork and then grants a fork, whose child holds nobody. Ours is
+    let go a moment before it can be reaped, so it is given far longer than that.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        # It is gone, or no descriptor is free to wait with a bound.
+        is_over = True
+    else:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        is_over = bool(poll.poll(LONGEST_EXIT * 1000))
+        os.close(pidfd)
+    if is_over:
+        # Where SIGCHLD is ignored the kernel reaps it.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    return not is_over
 
 
 def cannot_start(error: BaseException) -> CannotStart:
