@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from amper.process.poller import EVENTS_PER_TURN, HUNG_UP, READABLE, Poller
+from amper.process.poller import EVENTS_PER_TURN, HUNG_UP, READABLE, TURNS_TO_REST, Poller
 from tests.handshakes import turns, turns_until
 from tests.support import LOOPS, on_all_loops, run
 
@@ -138,6 +138,8 @@ async def test_a_poller_that_watches_nothing_leaves_the_loop_alone(poller: Polle
     loop = asyncio.get_running_loop()
     poller.attach(loop)
     Pipe(poller).close()
+    for _ in range(TURNS_TO_REST + 1):
+        await asyncio.sleep(0)
     # A reader that is not there cannot be removed.
     assert not loop.remove_reader(poller._epoll.fileno())
     poller.remove(12345)

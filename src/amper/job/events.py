@@ -16,7 +16,8 @@ from amper.values import EndedBy, Event, EventKind, EventPage, JobId, JobStatus,
 
 EVENTS_KEPT: Final = 10_000
 
-_Entry = tuple[float, EventKind, JobId, str, JobStatus, int | None, int | None, EndedBy | None]
+_Entry = tuple[float, EventKind, JobId, str, str, int | None, int | None, EndedBy | None]
+"""A status is kept as its string: the collector need not look into a tuple of plain values."""
 
 
 class EventLog:
@@ -44,7 +45,7 @@ class EventLog:
                 kind,
                 job.id,
                 job.command,
-                job.status,
+                job.status._value_,
                 # Only the code: the log must not keep the output of a job that was removed.
                 None if result is None else result.code,
                 None if facts is None else facts.signal,
@@ -92,7 +93,8 @@ class EventLog:
 
 def _event(number: int, entry: _Entry) -> Event:
     time, kind, job_id, command, status, code, signal, ended_by = entry
-    if status is JobStatus.LOST:
+    known = JobStatus(status)
+    if known is JobStatus.LOST:
         # The result has one, but nobody knows how the job ended.
         code = None
-    return Event(number, utc(time), kind, job_id, command, status, code, signal, ended_by)
+    return Event(number, utc(time), kind, job_id, command, known, code, signal, ended_by)

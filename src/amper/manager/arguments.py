@@ -38,12 +38,13 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
         return command, command
     if isinstance(command, bytes | bytearray | memoryview):
         raise TypeError("a command is a str for the shell or a sequence of arguments, not bytes")
-    if not isinstance(command, Iterable):
+    if not isinstance(command, list | tuple | Iterable):
         raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
     words = list(command)
     if not words:
         raise ValueError("a command needs at least the name of a program")
-    return words, " ".join([shlex.quote(os.fsdecode(word)) for word in words])
+    texts = [word if isinstance(word, str) else os.fsdecode(word) for word in words]
+    return words, " ".join([shlex.quote(text) for text in texts])
 
 
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:

@@ -244,6 +244,8 @@ class CommandRunner(LocalRunner):
         assert command is not None
         self._exit = exit
         group = command.group
+        if group is not None and group.is_closed:
+            self.groups = [other for other in self.groups if other is not group]
         if self._descendants == "leave" or group is None or group.is_gone():
             self._finish()
         elif self._descendants == "wait":

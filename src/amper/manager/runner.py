@@ -78,7 +78,7 @@ class LocalRunner(Runner):
     @property
     def has_remains(self) -> bool:
         """Whether anything of a job that is over may still be there."""
-        return bool(self.groups) and not all(group.is_closed for group in self.groups)
+        return any(not group.is_closed for group in self.groups)
 
     @property
     def is_killable(self) -> bool:

@@ -8,7 +8,8 @@ needs three. It works the same on every loop that can watch a descriptor, and ou
    the open file, and epoll would go on reporting a number that may be somebody else's by then.
 2. One wake-up handles a bounded number of events, and the rest comes in the next turn of the loop:
    epoll is level-triggered and moves what it reported to the end of its list, so that nobody starves.
-3. While anything is watched, the loop's reader (and so the loop) keeps the poller alive.
+3. While anything is watched, the loop's reader (and so the loop) keeps the poller alive. It stays for
+   a few turns longer: where one command follows another there is always a next one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ HUNG_UP: Final = select.EPOLLHUP | select.EPOLLERR
 EVENTS_PER_TURN: Final = 32
 """Enough to amortise a turn of the loop, few enough to stay far below a millisecond."""
 
+TURNS_TO_REST: Final = 3
+"""Whoever waited for the last thing that was watched has its turn by then, and may have begun the next."""
+
 
 class Watcher(Protocol):
     """Whoever watches a descriptor: an object, since a callback of its own for each costs memory."""
@@ -36,46 +40,68 @@ class Watcher(Protocol):
 class Poller:
     """Tells watchers, on the loop it is attached to, when a descriptor is ready."""
 
-    __slots__ = ("_epoll", "_loop", "_watchers")
+    __slots__ = ("_epoll", "_has_reader", "_is_tired", "_loop", "_watchers")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_reader = False
+        self._is_tired = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deliver events on `loop` from now on. A loop that was attached before is let go."""
         self.detach()
         self._loop = loop
         if self._watchers:
-            loop.add_reader(self._epoll.fileno(), self._ready)
+            self._listen()
 
     def detach(self) -> None:
         """Stop delivering; everything stays watched, and is delivered after the next `attach`."""
-        loop, self._loop = self._loop, None
-        if loop is not None and self._watchers and not loop.is_closed():
-            loop.remove_reader(self._epoll.fileno())
+        self._rest()
+        self._loop = None
 
     def add(self, fd: int, events: int, watcher: Watcher) -> None:
         """Tell `watcher` whenever `fd` is ready. Raises OSError where epoll cannot watch it."""
         self._epoll.register(fd, events)
-        if not self._watchers and self._loop is not None:
-            self._loop.add_reader(self._epoll.fileno(), self._ready)
         self._watchers[fd] = watcher
+        if not self._has_reader:
+            self._listen()
 
     def remove(self, fd: int) -> None:
         """Watch `fd` no more. To be called before it is closed."""
         if self._watchers.pop(fd, None) is None:
             return
         self._epoll.unregister(fd)
-        if not self._watchers and self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._epoll.fileno())
+        if not self._watchers and not self._is_tired:
+            self._rest_soon(self._loop, TURNS_TO_REST)
 
     def close(self) -> None:
         """Let go of the loop and of the epoll. What is still watched is its owner's to close."""
         self.detach()
         self._watchers.clear()
         self._epoll.close()
+
+    def _listen(self) -> None:
+        if self._loop is not None:
+            self._loop.add_reader(self._epoll.fileno(), self._ready)
+            self._has_reader = True
+
+    def _rest_soon(self, loop: asyncio.AbstractEventLoop | None, turns: int) -> None:
+        """Let go of the loop in so many turns, if nothing is watched by then."""
+        self._is_tired = False
+        if self._watchers or loop is None or loop is not self._loop or loop.is_closed():
+            return
+        if turns == 0:
+            self._rest()
+        else:
+            self._is_tired = True
+            loop.call_soon(self._rest_soon, loop, turns - 1)
+
+    def _rest(self) -> None:
+        if self._has_reader and self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._epoll.fileno())
+        self._has_reader = False
 
     def _ready(self) -> None:
         watchers = self._watchers

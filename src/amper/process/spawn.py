@@ -110,8 +110,12 @@ class Program:
                 self.cwd = _encoded(cwd, "the working directory")
             if env is not None:
                 self.environment = _environment(env)
-            path = (os.environ if env is None else env).get("PATH", os.defpath)
-            self.executables = _candidates(self.arguments[0], path)
+            executable = self.arguments[0]
+            if b"/" in executable:
+                self.executables = (executable,)
+            else:
+                path = (os.environ if env is None else env).get("PATH", os.defpath)
+                self.executables = _on_path(executable, path)
         except ValueError as error:
             self.reason = str(error)
 
@@ -268,10 +272,8 @@ def _environment(env: Mapping[str, str]) -> list[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _candidates(executable: bytes, path: str) -> tuple[bytes, ...]:
+def _on_path(executable: bytes, path: str) -> tuple[bytes, ...]:
     """Return the files that exec tries, in order: the directories of the child's own PATH."""
-    if b"/" in executable:
-        return (executable,)
     return tuple(
         # An empty entry means the working directory.
         (directory + b"/" if directory else b"./") + executable
