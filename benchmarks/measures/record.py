@@ -59,7 +59,8 @@ async def _coroutines(jobs: JobManager, count: int) -> int:
 
 
 async def _commands(jobs: JobManager, count: int) -> int:
-    command = [floor_program("exit0")]
+    # Of two words, so that each job's command is a string of its own.
+    command = [floor_program("exit0"), "0"]
     size = 0
     for begin in range(0, count, IN_FLIGHT):
         ids = [await jobs.start(command) for _ in range(min(IN_FLIGHT, count - begin))]

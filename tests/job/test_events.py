@@ -30,7 +30,7 @@ def numbers(events: tuple[Event, ...]) -> list[int]:
 def test_an_event_says_what_happened_to_which_job_and_when() -> None:
     bench = Workbench()
     before = datetime.now(UTC)
-    job = bench.add(Happening.QUEUE, command="make")
+    job = bench.add_command(Happening.QUEUE)
     killed = EndedBy("kill", "too slow", "somebody")
     bench.table.started(job)
     bench.end(job, ExecResult(137), ended_by=killed, signal=9)

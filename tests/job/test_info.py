@@ -34,9 +34,10 @@ def test_a_job_with_nothing_special_is_told_in_a_few_words() -> None:
 def test_what_is_known_of_a_job_is_told() -> None:
     bench = Workbench()
     facts = Facts("build", ("ci",))
-    facts.cwd, facts.containment, facts.pid, facts.output_file = "/src", "group", 4711, "/tmp/x"
+    facts.output_file = "/tmp/x"
     facts.pgids = (4711, 4712)
-    job = bench.add(facts=facts)
+    job = bench.add_command(facts=facts)
+    job.pid = 4711
     info = bench.table.info(job)
     assert (info.name, info.tags, info.cwd, info.containment) == ("build", ("ci",), "/src", "group")
     assert (info.pid, info.pgids, info.output_file) == (4711, (4711, 4712), "/tmp/x")
@@ -45,7 +46,7 @@ def test_what_is_known_of_a_job_is_told() -> None:
 def test_the_end_of_a_job_is_told_with_how_and_why() -> None:
     bench = Workbench()
     ended_by = EndedBy("kill", "too slow")
-    job = bench.end(bench.add(), ExecResult(137), ended_by=ended_by, signal=9, usage=USAGE)
+    job = bench.end(bench.add_command(), ExecResult(137), ended_by=ended_by, signal=9, usage=USAGE)
     info = bench.table.info(job)
     assert info.status_string == "killed:137"
     assert (info.exit_code, info.signal, info.usage) == (137, 9, USAGE)
@@ -167,12 +168,12 @@ class Life(NamedTuple):
     @classmethod
     def queued(cls) -> Life:
         bench = Workbench()
-        return cls(bench, bench.add(Happening.QUEUE))
+        return cls(bench, bench.add_command(Happening.QUEUE))
 
     @classmethod
     def running(cls) -> Life:
         bench = Workbench()
-        return cls(bench, bench.add())
+        return cls(bench, bench.add_command())
 
     def start(self) -> None:
         self.bench.table.started(self.job)
@@ -244,7 +245,7 @@ def test_the_list_of_jobs_is_whole_whatever_happens_meanwhile() -> None:
             assert job is not None
             assert life.bench.table.info(job).id == id
 
-    for happen in (Life.end, Life.remove, lambda life: life.bench.add()):
+    for happen in (Life.end, Life.remove, lambda life: life.bench.add_command()):
         for _ in at_every_step(Life.running, happen, look):
             pass
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amper import EndedBy, ExecResult, Streams, Usage
-from amper.job.job import Facts, Job
+from amper.job.job import CommandJob, Facts, Job
 from amper.job.lifecycle import Happening
 from amper.job.retention import Retention
 from amper.job.runner import News, Runner
@@ -71,7 +71,16 @@ class Workbench:
         facts: Facts | None = None,
         streams: Streams | None = None,
     ) -> Job:
-        return self.table.add(command, happening, Work(streams), facts)
+        job = Job(command, Work(streams), facts)
+        self.table.add(job, happening)
+        return job
+
+    def add_command(
+        self, happening: Happening = Happening.START, *, facts: Facts | None = None
+    ) -> CommandJob:
+        job = CommandJob("make", Work(None), facts, containment="group", cwd="/src")
+        self.table.add(job, happening)
+        return job
 
     def end(
         self,

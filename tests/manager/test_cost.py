@@ -10,7 +10,6 @@ import pytest
 
 from amper import ExecResult, JobManager
 from amper.job.job import Job
-from amper.job.lifecycle import Happening
 from amper.job.table import JobTable
 from amper.manager.channels import ChannelRunner
 from amper.values import Ended
@@ -37,7 +36,9 @@ def calls_of(step: Callable[[], object]) -> int:
 
 
 def add(table: JobTable) -> Job:
-    return table.add("elsewhere", Happening.START, ChannelRunner(None), None)
+    job = Job("elsewhere", ChannelRunner(None))
+    table.add(job)
+    return job
 
 
 def live(table: JobTable, count: int) -> None:

@@ -38,7 +38,7 @@ class EventLog:
 
     def append(self, kind: EventKind, job: Job, ended_by: EndedBy | None = None) -> None:
         """Write down what has just happened to `job`, and wake who waits for it."""
-        facts, result = job.facts, job.result
+        result = job.result
         self._entries.append(
             (
                 time(),
@@ -48,7 +48,7 @@ class EventLog:
                 job.status._value_,
                 # Only the code: the log must not keep the output of a job that was removed.
                 None if result is None else result.code,
-                None if facts is None else facts.signal,
+                job.signal,
                 ended_by,
             )
         )

@@ -1,15 +1,27 @@
 """The record of one job. What lives only as long as the job runs is in its `runner`.
 
-A manager may hold many thousands of finished ones, so the record is small, and facts that most jobs
-do not have stand in `Facts`, which most jobs do not have either.
+A manager may hold many thousands of finished ones, so the record is small: what most jobs do not have
+stands in `Facts`, which most jobs do not have either.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from struct import Struct
+from typing import Final, Protocol
 
 from amper.job.runner import Runner, Streams
-from amper.values import Containment, ExecResult, JobId, JobStatus, Usage, status_string
+from amper.values import (
+    Containment,
+    Ended,
+    ExecResult,
+    JobId,
+    JobStatus,
+    Usage,
+    status_string,
+)
+
+_END: Final = Struct("=iBddq")
+"""How a command ended: its pid, the signal or 0, what it used. Packed it takes a third of the objects."""
 
 
 class LateCount(Protocol):
@@ -20,11 +32,9 @@ class LateCount(Protocol):
 
 
 class Facts:
-    """What some jobs have: a name, processes, usage, files."""
+    """What few jobs have: a name, tags, a time in the queue, recorded processes, what outlives them."""
 
     __slots__ = (
-        "containment",
-        "cwd",
         "late",
         "name",
         "output_file",
@@ -32,34 +42,22 @@ class Facts:
         "pgids",
         "pid",
         "queued_for",
-        "signal",
         "streams",
         "tags",
-        "usage",
     )
 
     def __init__(self, name: str | None = None, tags: tuple[str, ...] = ()) -> None:
         self.name = name
         self.tags = tags
-        self.cwd: str | None = None
-        self.containment: Containment | None = None
         self.pid: int | None = None
+        """The process of an embedder's, and its group; a command of ours knows its own."""
         self.pgid: int | None = None
         self.pgids: tuple[int, ...] = ()
-        """Those that were recorded; the group of a command of ours goes without saying."""
         self.queued_for = 0.0
         """Seconds between the creation and the start; infinite before the start."""
-        self.signal: int | None = None
         self.late: LateCount | None = None
-        self.usage: Usage | None = None
         self.streams: Streams | None = None
         self.output_file: str | None = None
-
-    @property
-    def all_pgids(self) -> tuple[int, ...]:
-        """The job's process groups, in the order in which they became known."""
-        pgid = self.pgid
-        return self.pgids if pgid is None or pgid in self.pgids else (pgid, *self.pgids)
 
 
 NO_FACTS = Facts()
@@ -86,23 +84,17 @@ class Job:
         "status",
     )
 
-    def __init__(
-        self,
-        id: JobId,
-        command: str,
-        status: JobStatus,
-        runner: Runner,
-        created_at: float,
-        created: float,
-        facts: Facts | None,
-    ) -> None:
-        self.id = id
+    containment: Containment | None = None
+    cwd: str | None = None
+
+    def __init__(self, command: str, runner: Runner, facts: Facts | None = None) -> None:
+        self.id = JobId(0)
         self.command = command
-        self.status = status
+        self.status = JobStatus.QUEUED
         self.runner: Runner | None = runner
         self.result: ExecResult | None = None
-        self.created_at = created_at
-        self.created = created
+        self.created_at = 0.0
+        self.created = 0.0
         self.finished = 0.0
         self.is_taken = False
         self.facts = facts
@@ -119,6 +111,36 @@ class Job:
         return self.facts
 
     @property
+    def pid(self) -> int | None:
+        """Its process, if it has one."""
+        return self.known.pid
+
+    @property
+    def pgid(self) -> int | None:
+        """The process group of its process."""
+        return self.known.pgid
+
+    @property
+    def pgids(self) -> tuple[int, ...]:
+        """Its process groups, in the order in which they became known."""
+        recorded, pgid = self.known.pgids, self.pgid
+        return recorded if pgid is None or pgid in recorded else (pgid, *recorded)
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that its leader died of."""
+        return None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its leader used."""
+        return None
+
+    def keep(self, report: Ended) -> None:
+        """Take from the report of the end what a job of this kind keeps of it."""
+        self.result = report.result
+
+    @property
     def has_output(self) -> bool:
         """Whether it has ended with anything to read."""
         result, facts = self.result, self.facts
@@ -131,3 +153,59 @@ class Job:
     def status_string(self) -> str:
         """`running`, `done:0`, ..."""
         return status_string(self.status, None if self.result is None else self.result.code)
+
+
+class CommandJob(Job):
+    """A job whose process is ours: a command."""
+
+    __slots__ = ("_end", "_pid", "containment", "cwd")
+
+    def __init__(
+        self,
+        command: str,
+        runner: Runner,
+        facts: Facts | None,
+        *,
+        containment: Containment,
+        cwd: str | None,
+    ) -> None:
+        super().__init__(command, runner, facts)
+        self.containment = containment
+        self.cwd = cwd
+        self._pid: int | None = None
+        self._end: bytes | None = None
+
+    @property
+    def pid(self) -> int | None:
+        pid, end = self._pid, self._end
+        return pid if pid is not None or end is None else _END.unpack(end)[0] or None
+
+    @pid.setter
+    def pid(self, pid: int) -> None:
+        self._pid = pid
+
+    @property
+    def pgid(self) -> int | None:
+        # It leads a group of its own.
+        return self.pid
+
+    @property
+    def signal(self) -> int | None:
+        return None if self._end is None else _END.unpack(self._end)[1] or None
+
+    @property
+    def usage(self) -> Usage | None:
+        if self._end is None:
+            return None
+        _, _, user, system, max_rss = _END.unpack(self._end)
+        return None if max_rss < 0 else Usage(user, system, max_rss)
+
+    def keep(self, report: Ended) -> None:
+        super().keep(report)
+        usage = report.usage
+        user, system, max_rss = (
+            (0.0, 0.0, -1) if usage is None else (usage.user, usage.system, usage.max_rss)
+        )
+        self._end = _END.pack(self._pid or 0, report.signal or 0, user, system, max_rss)
+        # Last: another thread that does not find it here any more finds it there.
+        self._pid = None

@@ -26,6 +26,7 @@ STALE_ALLOWED: Final = 64
 """Entries without a job that are not worth a look through all of them."""
 
 _Completion = tuple[float, JobId]
+"""When a job was over, and which: the order of completion."""
 
 
 class Retention:
@@ -33,6 +34,7 @@ class Retention:
 
     __slots__ = (
         "_jobs",
+        "_last_taken",
         "_late",
         "_output",
         "_output_kept",
@@ -58,7 +60,9 @@ class Retention:
         self._output_kept = math.inf if output_kept is None else output_kept
         self._untaken: deque[JobId] = deque()
         self._untaken_count = 0
-        self._taken: deque[_Completion] = deque()
+        self._taken: deque[JobId] = deque()
+        self._last_taken = 0.0
+        """When the last of those was over."""
         self._late: list[_Completion] = []
         self._taken_count = 0
         self._output: deque[JobId] = deque()
@@ -77,11 +81,11 @@ class Retention:
         """Count a finished job whose result somebody got first; return the one that must go for it."""
         self._untaken_count -= 1
         self._taken_count += 1
-        completion = job.finished, job.id
-        if not self._taken or completion > self._taken[-1]:
-            self._taken.append(completion)
+        if job.finished > self._last_taken:
+            self._last_taken = job.finished
+            self._taken.append(job.id)
         else:
-            heapq.heappush(self._late, completion)
+            heapq.heappush(self._late, (job.finished, job.id))
         if self._untaken[0] == job.id:
             self._untaken.popleft()
         else:
@@ -93,7 +97,7 @@ class Retention:
         if job.is_taken:
             self._taken_count -= 1
             if len(self._taken) + len(self._late) > 2 * self._taken_count + STALE_ALLOWED:
-                self._taken = deque(entry for entry in self._taken if entry[1] in self._jobs)
+                self._taken = deque(id for id in self._taken if id in self._jobs)
                 self._late = [entry for entry in self._late if entry[1] in self._jobs]
                 heapq.heapify(self._late)
         else:
@@ -111,7 +115,7 @@ class Retention:
     def surplus(self) -> Job | None:
         """Return the oldest job that must go; it has to be removed before the next call."""
         while self._taken_count > self._taken_kept:
-            job = self._jobs.get(self._pop_taken()[1])
+            job = self._pop_taken()
             if job is not None:
                 return job
         while self._untaken_count > self._untaken_kept:
@@ -128,10 +132,13 @@ class Retention:
                 return job
         return None
 
-    def _pop_taken(self) -> _Completion:
-        if self._late and (not self._taken or self._late[0] < self._taken[0]):
-            return heapq.heappop(self._late)
-        return self._taken.popleft()
+    def _pop_taken(self) -> Job | None:
+        """Return the oldest of those that were taken; None for one that has left the table."""
+        first = self._jobs.get(self._taken[0]) if self._taken else None
+        if self._late and (not self._taken or (first and self._late[0][0] < first.finished)):
+            return self._jobs.get(heapq.heappop(self._late)[1])
+        self._taken.popleft()
+        return first
 
     def _forget_stale_untaken(self) -> None:
         if len(self._untaken) > 2 * self._untaken_count + STALE_ALLOWED:

@@ -21,7 +21,7 @@ from typing import Final
 from amper.errors import InternalError
 from amper.flow.stream import BoundedStream
 from amper.job.events import EventLog
-from amper.job.job import Facts, Job
+from amper.job.job import Job
 from amper.job.lifecycle import Happening, next_status
 from amper.job.retention import Retention
 from amper.job.runner import Runner, Streams, Waiter
@@ -91,12 +91,14 @@ class JobTable:
 
     # What happens to jobs: one thread.
 
-    def add(self, command: str, happening: Happening, runner: Runner, facts: Facts | None) -> Job:
-        """Make a job, which starts, is queued, or begins its life stopped."""
+    def add(self, job: Job, happening: Happening = START) -> JobId:
+        """Number a job, which starts, is queued, or begins its life stopped."""
         status = next_status(None, happening)
         self._last_id += 1
-        id = JobId(self._last_id)
-        job = Job(id, command, status, runner, time(), self._clock(), facts)
+        job.id = id = JobId(self._last_id)
+        job.status = status
+        job.created_at = time()
+        job.created = self._clock()
         if status is QUEUED:
             job.own_facts().queued_for = inf
         self._jobs[id] = job
@@ -108,7 +110,7 @@ class JobTable:
         else:
             self._stopped[id] = None
             self.events.append("stopped", job)
-        return job
+        return id
 
     def started(self, job: Job) -> None:
         """A queued job runs now."""
@@ -148,14 +150,11 @@ class JobTable:
         except InternalError as error:
             raise self._bug(job, f"job {job.id}: {error.what}") from None
         if ended_by is not None:
-            result = _with_ended_by(result, ended_by)
+            result = _with_ended_by(report.result, ended_by)
+            report = report._replace(result=result)
         now = max(self._clock(), nextafter(self._last_finished, inf))
         self._last_finished = job.finished = now
-        job.result = result
-        if report.signal is not None or report.usage is not None:
-            facts = job.own_facts()
-            facts.signal = report.signal
-            facts.usage = report.usage
+        job.keep(report)
         streams = runner.streams
         if streams is not None and not _can_be_made_again(streams, job, result):
             job.own_facts().streams = streams
@@ -232,23 +231,23 @@ class JobTable:
             command=job.command,
             name=facts.name,
             tags=facts.tags,
-            cwd=facts.cwd,
+            cwd=job.cwd,
             status=status,
             exit_code=None if result is None or status is JobStatus.LOST else result.code,
-            signal=None if result is None else facts.signal,
-            pid=facts.pid,
-            pgids=facts.all_pgids,
+            signal=None if result is None else job.signal,
+            pid=job.pid,
+            pgids=job.pgids,
             output_file=facts.output_file,
             output_open=facts.late is not None and facts.late.open_pipes > 0,
             output_late=0 if facts.late is None else facts.late.received,
-            containment=facts.containment,
+            containment=job.containment,
             created_at=utc(job.created_at),
             started_at=started_at,
             finished_at=None
             if result is None
             else utc(job.created_at + job.finished - job.created),
             elapsed=elapsed,
-            usage=None if result is None else facts.usage,
+            usage=None if result is None else job.usage,
             ended_by=ended_by,
         )
 
@@ -294,7 +293,7 @@ def output_of(job: Job) -> Streams | None:
     if facts.streams is not None or result is None:
         return facts.streams
     dropped = result.out_dropped or result.err_dropped
-    if facts.containment is None and not result.has_output and not dropped:
+    if job.containment is None and not result.has_output and not dropped:
         return None
     return closed_streams(result)
 
@@ -309,7 +308,7 @@ def closed_streams(result: ExecResult) -> Streams:
 
 def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
     """Return whether `output_of` can do without the streams: the result's bytes are their memory."""
-    if job.known.containment is None and not result.has_output:
+    if job.containment is None and not result.has_output:
         # That they were there at all is all that is known of them.
         return False
     return streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from amper.job.job import CommandJob
 from amper.job.runner import Streams
 from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
@@ -111,8 +112,9 @@ class CommandRunner(LocalRunner):
         finally:
             self._close_duplicates()
         self.stdin_changed()
-        facts = self.job.own_facts()
-        facts.pid = facts.pgid = self.command.pid
+        job = self.job
+        assert isinstance(job, CommandJob)
+        job.pid = self.command.pid
         if self.command.group is not None:
             self.add_group(self.command.group)
         if options.stdin == PIPE:

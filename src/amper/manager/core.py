@@ -19,7 +19,7 @@ from typing import Final
 
 from amper.errors import ManagerClosed, WrongLoop
 from amper.flow.stream import is_running_here
-from amper.job.job import Facts, Job
+from amper.job.job import Job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Runner
 from amper.job.table import START, JobTable
@@ -136,39 +136,33 @@ class Core:
 
     # Beginning.
 
-    def begin(self, command: str, runner: LocalRunner, facts: Facts | None) -> JobId:
+    def begin(self, job: Job, runner: LocalRunner) -> JobId:
         """Start a job if there is a place for it, or queue it."""
         admission = self.admission
         if admission.max_running is None or not runner.needs_place:
             # As `add` does, without a step between: most managers have no bound.
-            runner.job = job = self.table.add(command, START, runner, facts)
+            runner.job = job
             runner.reports = self
             runner.persists_output = self.persists_output
+            self.table.add(job)
             runner.start()
         elif admission.is_full or admission.has_queue:
             runner.hold()
-            job = self.add(command, runner, facts, Happening.QUEUE)
+            self.add(job, runner, Happening.QUEUE)
             admission.queue(job)
             self._start_queued()
         else:
             admission.give_place(runner)
-            job = self.add(command, runner, facts)
+            self.add(job, runner)
             runner.start()
         return job.id
 
-    def add(
-        self,
-        command: str,
-        runner: LocalRunner,
-        facts: Facts | None,
-        happening: Happening = START,
-    ) -> Job:
+    def add(self, job: Job, runner: LocalRunner, happening: Happening = START) -> None:
         """Put a job into the table."""
-        job = self.table.add(command, happening, runner, facts)
         runner.job = job
         runner.reports = self
         runner.persists_output = self.persists_output
-        return job
+        self.table.add(job, happening)
 
     def _start_queued(self) -> None:
         if self._is_starting:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from amper.flow.cancel import CancellationToken
 from amper.flow.stream import BoundedStream
-from amper.job.job import Facts, Job
+from amper.job.job import CommandJob, Job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Streams
 from amper.job.table import STOPPED, JobTable, closed_streams, output_of
@@ -133,7 +133,8 @@ class JobManager:
         except BaseException:
             dispose(future)
             raise
-        return self._core.begin(command, CoroutineRunner(loop, future), facts)
+        runner = CoroutineRunner(loop, future)
+        return self._core.begin(Job(command, runner, facts), runner)
 
     async def register(
         self, command: str, rx: Channel, *, name: str | None = None, tags: Iterable[str] = ()
@@ -222,21 +223,22 @@ class JobManager:
             TypeError, ValueError: an argument is of no use.
         """
         executed, text = checked_command(command)
-        facts = checked_facts(text, name, tags) or Facts()
+        facts = checked_facts(text, name, tags)
         program = Program(executed, cwd, env, pass_fds)
         if isinstance(stdin, bytearray | memoryview):
             # Its owner may go on to change it.
             stdin = bytes(stdin)
         options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
-        facts.cwd = absolute(cwd)
-        facts.containment = self._containment
+        directory = absolute(cwd)
         core = self._core
         loop = core.enter_open()
         if not self._pace.has_room(loop):
             await self._pace.turn(loop)
             core.enter_open()
         core.sweep_remains()
-        return core.begin(text, CommandRunner(options), facts)
+        runner = CommandRunner(options)
+        job = CommandJob(text, runner, facts, containment=self._containment, cwd=directory)
+        return core.begin(job, runner)
 
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
@@ -370,7 +372,7 @@ class JobManager:
             if (wanted is None or job.status is wanted)
             and (name is None or job.known.name == name)
             and (tag is None or tag in job.known.tags)
-            and (directory is None or job.known.cwd == directory)
+            and (directory is None or job.cwd == directory)
         ]
 
     async def list_ids(self) -> Ids:
@@ -396,14 +398,14 @@ class JobManager:
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
         job = self._lookup(id)
-        if job is None or job.known.pid is None:
+        if job is None or job.pid is None:
             return None
-        return job.known.pid, job.known.pgid or job.known.pid
+        return job.pid, job.pgid or job.pid
 
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
-        return [] if job is None else list(job.known.all_pgids)
+        return [] if job is None else list(job.pgids)
 
     # Output.
 
@@ -687,7 +689,8 @@ class JobManager:
     ) -> Job:
         facts = checked_facts(command, name, tags)
         self._core.enter_open()
-        job = self._core.add(command, runner, facts, happening)
+        job = Job(command, runner, facts)
+        self._core.add(job, runner, happening)
         runner.start()
         return job
 
@@ -710,7 +713,7 @@ class JobManager:
 
     def _add_group(self, job: Job, pgid: int, member: int | None = None) -> None:
         facts = job.own_facts()
-        if pgid in facts.pgids or (pgid == facts.pgid and isinstance(job.runner, CommandRunner)):
+        if pgid in facts.pgids or (pgid == job.pgid and isinstance(job.runner, CommandRunner)):
             return
         facts.pgids = (*facts.pgids, pgid)
         try:
