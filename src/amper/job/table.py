@@ -152,7 +152,9 @@ class JobTable:
         if ended_by is not None:
             result = _with_ended_by(report.result, ended_by)
             report = report._replace(result=result)
-        now = max(self._clock(), nextafter(self._last_finished, inf))
+        now = self._clock()
+        if now <= self._last_finished:
+            now = nextafter(self._last_finished, inf)
         self._last_finished = job.finished = now
         job.keep(report)
         streams = runner.streams
