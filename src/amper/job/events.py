@@ -39,6 +39,7 @@ class EventLog:
     def append(self, kind: EventKind, job: Job, ended_by: EndedBy | None = None) -> None:
         """Write down what has just happened to `job`, and wake who waits for it."""
         result = job.result
+        code = None if result is None else result.code
         self._entries.append(
             (
                 time(),
@@ -47,8 +48,9 @@ class EventLog:
                 job.command,
                 job.status._value_,
                 # Only the code: the log must not keep the output of a job that was removed.
-                None if result is None else result.code,
-                job.signal,
+                code,
+                # Whoever died of a signal did not succeed.
+                job.signal if code else None,
                 ended_by,
             )
         )

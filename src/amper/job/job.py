@@ -12,7 +12,6 @@ from typing import Final, Protocol
 from amper.job.runner import Runner, Streams
 from amper.values import (
     Containment,
-    Ended,
     ExecResult,
     JobId,
     JobStatus,
@@ -136,9 +135,8 @@ class Job:
         """What its leader used."""
         return None
 
-    def keep(self, report: Ended) -> None:
-        """Take from the report of the end what a job of this kind keeps of it."""
-        self.result = report.result
+    def keep_end(self, signal: int | None, usage: Usage | None) -> None:
+        """Take how the leader ended and what it used; a job without one of ours has neither."""
 
     @property
     def has_output(self) -> bool:
@@ -200,12 +198,10 @@ class CommandJob(Job):
         _, _, user, system, max_rss = _END.unpack(self._end)
         return None if max_rss < 0 else Usage(user, system, max_rss)
 
-    def keep(self, report: Ended) -> None:
-        super().keep(report)
-        usage = report.usage
+    def keep_end(self, signal: int | None, usage: Usage | None) -> None:
         user, system, max_rss = (
             (0.0, 0.0, -1) if usage is None else (usage.user, usage.system, usage.max_rss)
         )
-        self._end = _END.pack(self._pid or 0, report.signal or 0, user, system, max_rss)
+        self._end = _END.pack(self._pid or 0, signal or 0, user, system, max_rss)
         # Last: another thread that does not find it here any more finds it there.
         self._pid = None

@@ -108,6 +108,11 @@ class Retention:
             if len(self._output) > 2 * len(self._jobs) + STALE_ALLOWED:
                 self._output = deque(id for id in self._output if id in self._jobs)
 
+    @property
+    def holds_output(self) -> bool:
+        """Whether any of the finished jobs has output."""
+        return self._output_size > 0
+
     def output_dropped(self, size: int) -> None:
         """Count output that is kept no more."""
         self._output_size -= size

@@ -150,31 +150,29 @@ class JobTable:
         except InternalError as error:
             raise self._bug(job, f"job {job.id}: {error.what}") from None
         if ended_by is not None:
-            result = _with_ended_by(report.result, ended_by)
-            report = report._replace(result=result)
+            result = _with_ended_by(result, ended_by)
         now = self._clock()
         if now <= self._last_finished:
             now = nextafter(self._last_finished, inf)
         self._last_finished = job.finished = now
-        job.keep(report)
+        job.result = result
+        if report.usage is not None or report.signal is not None:
+            job.keep_end(report.signal, report.usage)
         streams = runner.streams
         if streams is not None and not _can_be_made_again(streams, job, result):
             job.own_facts().streams = streams
         # Whoever sees a final status sees everything else.
         job.status = status
         runner.is_over = True
-        is_too_much = False
-        if job.id in self._jobs:
-            if before is RUNNING:
-                self._running -= 1
-            else:
-                self._leave(job, before)
+        is_known = job.id in self._jobs
+        if is_known:
+            self._leave(job, before)
             is_too_much = self.retention.finished(job, _output_size(job))
             self.events.append("ended", job, ended_by)
         if runner.waiters is not None:
             self._wake(job, runner)
         job.runner = None
-        if is_too_much:
+        if is_known and is_too_much:
             self._enforce_retention()
 
     def take(self, job: Job) -> None:
@@ -190,7 +188,7 @@ class JobTable:
         """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
         del self._jobs[job.id]
         if job.result is not None:
-            self.retention.removed(job, _output_size(job))
+            self.retention.removed(job, _output_size(job) if self.retention.holds_output else 0)
         else:
             self._leave(job, job.status)
         self.events.append("removed", job)
