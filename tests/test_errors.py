@@ -8,11 +8,14 @@ import pytest
 
 import amper
 from amper import (
+    AmbiguousJobSpec,
     AmperError,
     ChannelClosed,
     ChannelUsed,
     InternalError,
+    InvalidJobSpec,
     ManagerClosed,
+    NoSuchJob,
     WrongLoop,
 )
 
@@ -24,6 +27,10 @@ from amper import (
         (WrongLoop(), RuntimeError, "one manager for each loop"),
         (ChannelUsed(), RuntimeError, "make a new one"),
         (ChannelClosed(), Exception, "without sending a result"),
+        (InvalidJobSpec("make"), ValueError, "write %1"),
+        (NoSuchJob("%vi"), LookupError, "list the jobs"),
+        (NoSuchJob("%+"), LookupError, "start or stop one"),
+        (AmbiguousJobSpec("%vi", [(1, "vi"), (2, "vim")]), LookupError, "choose one"),
         (InternalError("a job is lost"), AssertionError, "report it"),
     ],
     ids=lambda value: type(value).__name__,

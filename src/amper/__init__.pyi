@@ -1,11 +1,14 @@
 """The public names for type checkers; `__init__.py` imports each when it is asked for."""
 
 from amper.errors import (
+    AmbiguousJobSpec,
     AmperError,
     ChannelClosed,
     ChannelUsed,
     InternalError,
+    InvalidJobSpec,
     ManagerClosed,
+    NoSuchJob,
     WrongLoop,
 )
 from amper.flow.cancel import CancellationToken
@@ -32,6 +35,7 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "AmbiguousJobSpec",
     "AmperError",
     "BoundedStream",
     "CancellationToken",
@@ -45,11 +49,13 @@ __all__ = [
     "ExecResult",
     "ExitStatus",
     "InternalError",
+    "InvalidJobSpec",
     "JobId",
     "JobInfo",
     "JobManager",
     "JobStatus",
     "ManagerClosed",
+    "NoSuchJob",
     "Receiver",
     "Sender",
     "StreamStats",

@@ -18,6 +18,9 @@ JobId = NewType("JobId", int)
 
 StreamName = Literal["stdout", "stderr"]
 
+Mark = Literal["+", "-"]
+"""The current job (`%+`) and the previous one (`%-`)."""
+
 
 class JobStatus(StrEnum):
     """Where a job is in its life. `done`, `failed`, `killed` and `lost` are final."""
@@ -181,6 +184,7 @@ class JobInfo:
     `elapsed` is in seconds of a monotonic clock: from the start until the end, or until now.
     `output_open` says that something still holds the job's output open after its leader ended;
     `output_late` counts the bytes that came through it since, which are in no result.
+    `mark` is "+" on the current job and "-" on the previous one.
     """
 
     id: JobId
@@ -203,6 +207,7 @@ class JobInfo:
     elapsed: float = 0.0
     usage: Usage | None = None
     ended_by: EndedBy | None = None
+    mark: Mark | None = None
 
     @property
     def status_string(self) -> str:
@@ -232,6 +237,7 @@ class JobInfo:
             "elapsed": round(self.elapsed, 6),
             "usage": self.usage.to_dict() if self.usage else None,
             "ended_by": self.ended_by.to_dict() if self.ended_by else None,
+            "mark": self.mark,
         }
         return _without_unset(fields)
 

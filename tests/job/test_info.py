@@ -28,6 +28,7 @@ def test_a_job_with_nothing_special_is_told_in_a_few_words() -> None:
         status=info.status,
         created_at=info.created_at,
         started_at=info.created_at,
+        mark="+",
     )
 
 

@@ -43,7 +43,8 @@ def is_empty(jobs: JobManager) -> bool:
     kept = table.retention
     records: list[Sized] = [
         table._jobs,
-        table._stopped,
+        table.order._stopped,
+        table.order._background,
         core.untracked,
         core.remains.all(),
         core.admission._queue,

@@ -104,6 +104,7 @@ async def test_a_snapshot_says_all_that_is_known_of_a_job_that_runs() -> None:
             tags=("a", "b"),
             started_at=info.created_at,
             elapsed=info.elapsed,
+            mark="+",
         )
         assert info.elapsed >= 0
         assert info.status_string == "running"
@@ -164,6 +165,7 @@ async def test_a_snapshot_is_json() -> None:
             "status": "stopped",
             "pid": NO_PROCESS,
             "pgids": [NO_PROCESS + 1],
+            "mark": "+",
         }
 
 

@@ -42,6 +42,7 @@ FAMILY = {
     "job_pgids": "id",
     "try_result": "id",
     "streams": "id",
+    "resolve": "spec",
     "finish": "id, result",
     "remove": "id",
     "reap_finished": "",

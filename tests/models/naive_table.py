@@ -44,6 +44,8 @@ class NaiveTable:
         """All that ever ended, in that order."""
         self.stops: list[int] = []
         """All that ever stopped, in that order; each counts where it stands last."""
+        self.starts: list[int] = []
+        """All that ever began to run, or to run again, in that order; as above."""
         self.told: list[Told] = []
         self.news: dict[int, ExecResult | None] = {}
         """What each waiter was told."""
@@ -55,11 +57,14 @@ class NaiveTable:
         job.started = None if status == "queued" else self.now
         if status == "stopped":
             self.stops.append(id)
+        elif status == "running":
+            self.starts.append(id)
         self.tell({"running": "started"}.get(status, status), job)
         return job
 
     def start(self, job: NaiveJob) -> None:
         job.status, job.started = "running", self.now
+        self.starts.append(job.id)
         self.tell("started", job)
 
     def stop(self, job: NaiveJob) -> None:
@@ -71,6 +76,7 @@ class NaiveTable:
 
     def resume(self, job: NaiveJob) -> None:
         job.status = "running"
+        self.starts.append(job.id)
         self.tell("resumed", job)
 
     def end(self, job: NaiveJob, result: ExecResult, *, is_lost: bool = False) -> None:
@@ -119,8 +125,18 @@ class NaiveTable:
 
     @property
     def last_stopped(self) -> int | None:
-        still = [id for id in self.stops if id in self.jobs and self.jobs[id].status == "stopped"]
-        return still[-1] if still else None
+        still = self.still("stopped", self.stops)
+        return still[0] if still else None
+
+    @property
+    def first_two(self) -> tuple[int | None, int | None]:
+        order = [*self.still("stopped", self.stops), *self.still("running", self.starts)]
+        return (order[0] if order else None, order[1] if len(order) > 1 else None)
+
+    def still(self, status: str, history: list[int]) -> list[int]:
+        """Return those that are in this state, the last one of a history first."""
+        last_first = dict.fromkeys(reversed(history))
+        return [id for id in last_first if id in self.jobs and self.jobs[id].status == status]
 
     def enforce_bounds(self) -> None:
         taken_kept, untaken_kept, output_kept = self.bounds

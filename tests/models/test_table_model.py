@@ -180,6 +180,7 @@ class TableModel(RuleBasedStateMachine):
         assert self.table.ids() == sorted(self.naive.jobs)
         assert self.table.running_count == self.naive.running_count
         assert self.table.last_stopped() == self.naive.last_stopped
+        assert self.table.order.first_two == self.naive.first_two
         removed = sorted(job.id for job in self.bench.removed)
         assert removed == [naive.id for _, naive in self.all if not self.naive.has(naive)]
         for job, naive in self.all:

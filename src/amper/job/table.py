@@ -20,6 +20,7 @@ from typing import Final
 
 from amper.errors import InternalError
 from amper.flow.stream import BoundedStream
+from amper.job.current import JobOrder
 from amper.job.events import EventLog
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening, next_status
@@ -45,8 +46,8 @@ class JobTable:
         "_last_id",
         "_on_removed",
         "_running",
-        "_stopped",
         "events",
+        "order",
         "retention",
     )
 
@@ -61,9 +62,9 @@ class JobTable:
         self._last_id = 0
         self._last_finished = 0.0
         self._running = 0
-        self._stopped: dict[JobId, None] = {}
         self._on_removed = on_removed
         self.events = EventLog()
+        self.order = JobOrder(self._jobs)
         self.retention = Retention(self._jobs, finished_retention)
 
     # Reading: any thread.
@@ -87,7 +88,7 @@ class JobTable:
 
     def last_stopped(self) -> JobId | None:
         """Return the job that was stopped last and still is."""
-        return next(reversed(self._stopped), None)
+        return self.order.last_stopped()
 
     # What happens to jobs: one thread.
 
@@ -102,11 +103,12 @@ class JobTable:
         self._jobs[id] = job
         if status is RUNNING:
             self._running += 1
+            self.order.start(id)
             self.events.append("started", job)
         elif status is QUEUED:
             self.events.append("queued", job)
         else:
-            self._stopped[id] = None
+            self.order.stop(id)
             self.events.append("stopped", job)
         return job
 
@@ -117,6 +119,7 @@ class JobTable:
         job.status = status
         if job.id in self._jobs:
             self._running += 1
+            self.order.start(job.id)
             self.events.append("started", job)
 
     def stopped(self, job: Job) -> None:
@@ -124,7 +127,7 @@ class JobTable:
         job.status = self._next_status(job, Happening.STOP)
         if job.id in self._jobs:
             self._running -= 1
-            self._stopped[job.id] = None
+            self.order.stop(job.id)
             self.events.append("stopped", job)
             if job.runner is not None:
                 self._wake(job, job.runner)
@@ -134,7 +137,7 @@ class JobTable:
         job.status = self._next_status(job, Happening.RESUME)
         if job.id in self._jobs:
             self._running += 1
-            del self._stopped[job.id]
+            self.order.resume(job.id)
             self.events.append("resumed", job)
 
     def ended(self, job: Job, report: Ended) -> None:
@@ -164,10 +167,7 @@ class JobTable:
         runner.is_over = True
         is_too_much = False
         if job.id in self._jobs:
-            if before is RUNNING:
-                self._running -= 1
-            else:
-                self._leave(job, before)
+            self._leave(job, before)
             is_too_much = self.retention.finished(job, _output_size(job))
             self.events.append("ended", job, ended_by)
         if runner.waiters is not None:
@@ -250,6 +250,7 @@ class JobTable:
             elapsed=elapsed,
             usage=None if result is None else facts.usage,
             ended_by=ended_by,
+            mark=None if result is not None else self.order.mark(job.id),
         )
 
     def _next_status(self, job: Job, happening: Happening) -> JobStatus:
@@ -266,8 +267,7 @@ class JobTable:
         """A job is no longer running or stopped."""
         if status is RUNNING:
             self._running -= 1
-        elif status is STOPPED:
-            del self._stopped[job.id]
+        self.order.leave(job.id)
 
     def _wake(self, job: Job, runner: Runner) -> None:
         waiters, runner.waiters = runner.waiters, None

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from amper.flow.cancel import CancellationToken
 from amper.flow.stream import BoundedStream
 from amper.job.job import Facts, Job
+from amper.job.jobspec import find_job
 from amper.job.lifecycle import Happening
 from amper.job.runner import Streams
 from amper.job.table import STOPPED, JobTable, closed_streams, output_of
@@ -377,6 +378,22 @@ class JobManager:
         """Return the ids of all jobs in ascending order."""
         self._core.catch_up()
         return self._table.ids()
+
+    async def resolve(self, spec: str) -> JobId:
+        """Return the job that a job spec means: `%+`, `%-`, `%3` or `3`, `%name`, `%?text`.
+
+        `%name` is the job with exactly that name, or whose command begins so. Jobs that are not
+        over come before those that are.
+
+        Raises:
+            InvalidJobSpec: it is no job spec.
+            NoSuchJob: no job is meant.
+            AmbiguousJobSpec: it fits several jobs, which the error lists.
+        """
+        if not isinstance(spec, str):
+            raise TypeError(f"a job spec is a str, not {type(spec).__name__}")
+        self._core.catch_up()
+        return find_job(self._table, spec).id
 
     async def running_count(self) -> int:
         """Return how many jobs are running: neither stopped nor queued."""
