@@ -20,7 +20,7 @@ from amper.values import JobId, JobStatus, Mark
 RUNNING: Final = JobStatus.RUNNING
 
 _ROOM: Final = 64
-"""How many entries there may be of jobs that are gone, beside one for each that runs."""
+"""Entries of jobs that are gone, beside as many as there are jobs that run."""
 
 
 class JobOrder:

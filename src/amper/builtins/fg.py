@@ -1,0 +1,39 @@
+"""`fg`: go on with a job in the foreground."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from amper.builtins.listing import command_of
+from amper.builtins.manual import Manual, Report, UsageError, builtin, find
+from amper.builtins.steering import code_of, resume_job
+from amper.manager import JobManager
+from amper.values import JobStatus
+
+MANUAL: Final = Manual(
+    "fg [job]",
+    """
+Let a job run on, the current one if none is named, and wait until it is over or stops. The code is
+its own, or 148 if it stops.
+""",
+)
+
+
+@builtin(MANUAL)
+async def fg(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
+    """Resume a job if it is stopped, and wait for it; its command is what this prints."""
+    _, specs = MANUAL.read(arguments)
+    if len(specs) > 1:
+        raise UsageError("one job at a time")
+    info = await find(manager, specs[0] if specs else "%+", report)
+    if info is None:
+        return
+    if info.status.is_final:
+        report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")
+        return
+    if info.status is JobStatus.STOPPED and not await resume_job(manager, info.id):
+        report.complain(f"job {info.id} cannot be resumed")
+        return
+    report.say(command_of(info))
+    report.code = await code_of(manager, info.id)
