@@ -10,8 +10,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from amper.process import terminal
 from amper.process.spawn import DEVNULL
+from amper.process.terminals import terminal
 
 
 def stdin_for_a_job() -> int:

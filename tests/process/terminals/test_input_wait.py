@@ -13,12 +13,12 @@ from typing import Final
 
 import pytest
 
-from amper.process import input_wait
 from amper.process.descriptors import Reserve
-from amper.process.input_wait import waits_for_input
-from amper.process.pty import Pty, open_pty
 from amper.process.scan import members_of
 from amper.process.spawn import Program, ReportPipe
+from amper.process.terminals import input_wait
+from amper.process.terminals.input_wait import waits_for_input
+from amper.process.terminals.pty import Pty, open_pty
 from tests.handshakes import SCRIPT_DEADLINE, run_script, state_of
 
 PYTHON: Final = [sys.executable, "-I", "-c"]
@@ -240,8 +240,8 @@ def test_nobody_knows_on_a_machine_whose_calls_we_do_not_know(
 
 UNPRIVILEGED = """
 import os, select, sys
-from amper.process import input_wait
-from amper.process.pty import open_pty
+from amper.process.terminals import input_wait
+from amper.process.terminals.pty import open_pty
 from amper.process.spawn import Program, ReportPipe
 
 if os.geteuid() == 0:

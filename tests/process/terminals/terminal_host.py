@@ -1,4 +1,4 @@
-"""A shell of sorts in front of a terminal: `python -m tests.process.terminal_host WAY`, a way per function.
+"""A shell of sorts in front of a terminal: `python -m tests.process.terminals.terminal_host WAY`.
 
 It does to its terminal what the name says, asserts what must hold, and ends with 0. What the person
 has to type is asked for by a word.
@@ -16,10 +16,10 @@ import tty
 from collections.abc import Iterator
 from typing import Final
 
-from amper.process.foreground import Foreground
 from amper.process.reap import Exit
 from amper.process.spawn import Program, ReportPipe, spawn
-from amper.process.terminal import Size, Terminal
+from amper.process.terminals.foreground import Foreground
+from amper.process.terminals.terminal import Size, Terminal
 from amper.values import ExitStatus
 
 REPORTS: Final = ReportPipe()
@@ -31,7 +31,7 @@ def say(*words: object) -> None:
 
 def program(way: str, *arguments: object, pass_fds: tuple[int, ...] = ()) -> Program:
     """Return one of the functions below as a program of our session."""
-    words = [sys.executable, "-X", "dev", "-m", "tests.process.terminal_host", way]
+    words = [sys.executable, "-X", "dev", "-m", "tests.process.terminals.terminal_host", way]
     return Program(
         [*words, *map(str, arguments), *map(str, pass_fds)], None, None, pass_fds, "ours"
     )

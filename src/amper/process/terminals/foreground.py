@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from amper.process.gate import spawn_held
 from amper.process.reap import Exit
 from amper.process.spawn import Program, ReportPipe
-from amper.process.terminal import Modes, Terminal
+from amper.process.terminals.gate import spawn_held
+from amper.process.terminals.terminal import Modes, Terminal
 
 SIGNALED: Final = 128
 """A shell adds to this the number of the signal that ended a program."""

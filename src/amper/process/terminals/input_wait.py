@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from amper.process.terminal import controlling_terminal
+from amper.process.terminals.terminal import controlling_terminal
 
 _CALLS: Final[dict[str, dict[int, str]]] = {
     "x86_64": {

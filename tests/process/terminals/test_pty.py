@@ -13,11 +13,11 @@ import pytest
 
 from amper import BoundedStream
 from amper.process.poller import Poller
-from amper.process.pty import Pty, open_pty
-from amper.process.pty_pump import HOLDS, MasterInput, MasterPump
 from amper.process.pump import LateOutput
 from amper.process.spawn import CannotStart, Program, ReportPipe
-from amper.process.terminal import Size
+from amper.process.terminals.pty import Pty, open_pty
+from amper.process.terminals.pty_pump import HOLDS, MasterInput, MasterPump
+from amper.process.terminals.terminal import Size
 from tests.end_to_end.console import CTRL_C
 from tests.handshakes import few_descriptors, run_script, turns_until, watching
 from tests.support import on_all_loops
@@ -267,7 +267,7 @@ def test_without_descriptors_there_is_no_pty(poller: Poller) -> None:
 
 LOW = """
 import os
-from amper.process.pty import open_pty
+from amper.process.terminals.pty import open_pty
 pty = open_pty()
 assert min(pty.master, pty.slave) > 2
 assert not os.get_inheritable(pty.master) and not os.get_inheritable(pty.slave)

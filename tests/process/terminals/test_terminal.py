@@ -11,7 +11,7 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-from amper.process.terminal import (
+from amper.process.terminals.terminal import (
     Size,
     Terminal,
     controlling_terminal,
@@ -29,7 +29,7 @@ from tests.handshakes import run_script
 def host(way: str, *arguments: object) -> Iterator[Console]:
     """Run a host in front of a new terminal; it must end with 0."""
     path = os.pathsep.join([os.getcwd(), *(path for path in sys.path if path)])
-    words = ["-X", "dev", "-W", "error", "-m", "tests.process.terminal_host", way]
+    words = ["-X", "dev", "-W", "error", "-m", "tests.process.terminals.terminal_host", way]
     with console(
         sys.executable, *words, *map(str, arguments), variables={"PYTHONPATH": path}
     ) as person:
@@ -127,7 +127,7 @@ def test_only_the_terminal_that_controls_us_is_opened_clear_of_the_streams(tmp_p
 
 NO_TERMINAL = """
 import os, signal
-from amper.process.terminal import Terminal, controlling_terminal
+from amper.process.terminals.terminal import Terminal, controlling_terminal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 assert Terminal.open() is None
 assert controlling_terminal(os.getpid()) is None

@@ -12,7 +12,7 @@ from typing import Final
 
 from amper.process.descriptors import above_streams
 from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program, ReportPipe, spawn
-from amper.process.terminal import Size, set_size_of, size_of
+from amper.process.terminals.terminal import Size, set_size_of, size_of
 from amper.process.trampoline import through_shell
 
 DEFAULT_SIZE: Final = Size(80, 24)

@@ -18,8 +18,8 @@ from typing import Final
 
 from amper.flow.stream import BoundedStream
 from amper.process.poller import Poller
-from amper.process.pty import Pty
 from amper.process.pump import DEFAULT_PIPE_SIZE, InputOwner, InputPump, OutputPump
+from amper.process.terminals.pty import Pty
 
 HOLDS: Final = DEFAULT_PIPE_SIZE
 """More than the two buffers of a pty, of 8 and 4 KiB, ever hold at one moment."""
