@@ -70,6 +70,12 @@ def test_the_child_leads_a_session_of_its_own(null: int) -> None:
     assert pid == session == group
 
 
+def test_a_program_of_our_session_leads_a_group_in_it(null: int) -> None:
+    pid, session, group = output_of(unruly("tell_session"), null, session="ours").split()
+    assert int(session) == os.getsid(0)
+    assert pid == group != session
+
+
 def test_the_child_has_the_default_action_for_sigpipe_whatever_python_made_of_it(
     null: int,
 ) -> None:

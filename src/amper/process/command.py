@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from typing import Protocol
 
 from amper.flow.stream import BoundedStream
@@ -26,9 +27,12 @@ from amper.process.spawn import (
     STDOUT,
     CannotStart,
     Program,
+    ReportPipe,
     cannot_start,
     spawn,
 )
+from amper.process.terminals.pty import Pty
+from amper.process.terminals.pty_pump import MasterInput, MasterPump
 
 
 class HasFileno(Protocol):
@@ -46,6 +50,10 @@ Output = BoundedStream | int | HasFileno
 """A stream to read into; DEVNULL, STDOUT, a descriptor or a file."""
 
 
+Starter = Callable[[Program, int, int, int, ReportPipe], int]
+"""What starts a program with its three streams: `spawn`, or what puts it in front of a terminal first."""
+
+
 class Owner(InputOwner, Protocol):
     """Whoever runs a command."""
 
@@ -55,7 +63,7 @@ class Owner(InputOwner, Protocol):
 
 
 class Command:
-    """A command that runs, or has run, in a session and process group of its own."""
+    """A command that runs, or has run, in a process group of its own."""
 
     __slots__ = ("_kernel", "_late", "_owner", "_pidfd", "_pumps", "group", "pid", "stdin")
 
@@ -68,8 +76,14 @@ class Command:
         stdout: Output,
         stderr: Output,
         owner: Owner,
+        start: Starter = spawn,
+        pty: Pty | None = None,
     ) -> None:
-        """Start it. Raises CannotStart, and then nothing is left behind."""
+        """Start it. Raises CannotStart, and then nothing is left behind.
+
+        With a `pty`, which is the command's from here on, that is its three streams: PIPE or bytes for
+        `stdin` are typed there, and `stdout` is the stream of all that it shows.
+        """
         self._kernel = kernel
         self._owner = owner
         self._pidfd = -1
@@ -80,10 +94,16 @@ class Command:
         childs: list[int] = []
         try:
             kernel.reserve.fill()
-            child_stdin = self._open_stdin(stdin, childs)
-            child_stdout = self._open_output(stdout, childs)
-            child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
-            self.pid = spawn(program, child_stdin, child_stdout, child_stderr, kernel.reports)
+            if pty is not None:
+                child_stdin = child_stdout = child_stderr = self._open_terminal(pty, stdin, stdout)
+                start = pty.start
+            else:
+                child_stdin = self._open_stdin(stdin, childs)
+                child_stdout = self._open_output(stdout, childs)
+                child_stderr = (
+                    child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
+                )
+            self.pid = start(program, child_stdin, child_stdout, child_stderr, kernel.reports)
             self._watch()
         except Exception as error:
             self.close()
@@ -129,6 +149,17 @@ class Command:
             self._kernel.poller.remove(self._pidfd)
         if self.group is not None:
             self.group.close()
+
+    def _open_terminal(self, pty: Pty, stdin: Input, output: Output) -> int:
+        """Return the child's side of its terminal."""
+        assert isinstance(output, BoundedStream)
+        self._pumps = (MasterPump(pty, output, self._kernel.poller),)
+        if stdin != DEVNULL:
+            self.stdin = MasterInput(pty, self._kernel.poller, self._owner)
+            if isinstance(stdin, bytes):
+                self.stdin.write(stdin)
+                self.stdin.close_when_written()
+        return pty.slave
 
     def _open_stdin(self, stdin: Input, childs: list[int]) -> int:
         """Return the child's standard input."""

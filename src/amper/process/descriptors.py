@@ -43,6 +43,18 @@ def pipe() -> tuple[int, int]:
             os.close(fd)
 
 
+def above_streams(fd: int) -> int:
+    """Return a descriptor of the same file that is above 2; if it is another, `fd` is closed.
+
+    Raises OSError if there is none, and then `fd` is as it was.
+    """
+    if fd > 2:
+        return fd
+    higher = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return higher
+
+
 class Reserve:
     """Descriptors that are kept back for a moment when there are no others."""
 
@@ -60,10 +72,11 @@ class Reserve:
         """Take placeholders until the reserve is full. Raises OSError where there are too few."""
         while len(self._placeholders) < RESERVE_SIZE:
             fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            if fd <= 2:
-                low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-                os.close(low)
-            self._placeholders.append(fd)
+            try:
+                self._placeholders.append(above_streams(fd))
+            except OSError:
+                os.close(fd)
+                raise
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:

@@ -138,15 +138,17 @@ class OutputPump:
             return -1
         return count
 
-    def _drain(self) -> None:
+    def _drain(self) -> int:
+        """Read once and count it: how many bytes came, 0 at the end, -1 if there are none now."""
         try:
             count = len(os.read(self._fd, DEFAULT_PIPE_SIZE))
         except BlockingIOError:
-            return
+            return -1
         if count == 0:
             self.close()
         elif self._late is not None:
             self._late.received += count
+        return count
 
     def _enlarge(self) -> None:
         self._is_large = True

@@ -1,4 +1,4 @@
-"""Start a program: vfork and exec in one call, in a session of its own.
+"""Start a program: vfork and exec in one call, in a session of its own or as a group in ours.
 
 `_posixsubprocess.fork_exec` is what `subprocess.Popen` itself stands on. It is private, so it is
 used on the Pythons whose signature we know; on any other, Popen does the same work, slower.
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import index
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
 
@@ -41,6 +41,7 @@ __all__ = [
     "CommandLine",
     "Program",
     "ReportPipe",
+    "Session",
     "spawn",
 ]
 
@@ -57,6 +58,10 @@ _NOTHING: Final = bytes(4)
 
 Path = str | bytes | os.PathLike[str]
 CommandLine = str | Sequence[Path]
+
+Session = Literal["own", "ours"]
+"""`own`: the program leads a session that has no terminal. `ours`: it leads a group in our session, and
+has our terminal: in the background, until somebody hands it over."""
 
 
 class CannotStart(Exception):
@@ -83,6 +88,7 @@ class Program:
         "executables",
         "passed_fds",
         "reason",
+        "session",
     )
 
     def __init__(
@@ -91,11 +97,13 @@ class Program:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         pass_fds: Iterable[int] = (),
+        session: Session = "own",
     ) -> None:
         """Raise TypeError for what is no command, directory, environment or descriptor.
 
         The child gets the descriptors `pass_fds` under their own numbers, beside its three streams.
         """
+        self.session = session
         self.passed_fds = tuple(sorted({index(fd) for fd in pass_fds})) if pass_fds else ()
         words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
         self.audited = (words[0], command, cwd, env)
@@ -164,7 +172,8 @@ class ReportPipe:
 def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe) -> int:
     """Start `program` with the three descriptors as its standard streams; return its pid.
 
-    The child leads a new session and process group and has the default action for SIGPIPE.
+    The child leads a process group, and a session unless the program says `ours`. It has the default
+    action for SIGPIPE; what else we ignore it ignores too, and what we handle has its default action.
     Raises CannotStart, also for a working directory that is not there.
     """
     if program.reason is not None:
@@ -178,6 +187,7 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: Repor
     except OSError as error:
         raise cannot_start(error) from error
     error_write = reports.write_end
+    is_leader = program.session == "own"
     kept: tuple[int, ...] = (error_write,)
     if program.passed_fds:
         kept = tuple(sorted({error_write, *program.passed_fds}))
@@ -185,14 +195,15 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: Repor
         pid: int = _posixsubprocess.fork_exec(
             program.arguments, program.executables, True, kept,
             program.cwd, program.environment, stdin, -1, -1, stdout, -1, stderr,
-            error_read, error_write, True, True, -1, None, None, None, -1, None, True,
+            error_read, error_write, True, is_leader, -1 if is_leader else 0, None, None, None,
+            -1, None, True,
         )  # fmt: skip
     except OSError as error:
         raise CannotStart(NOT_EXECUTABLE, f"cannot fork: {error.strerror}") from error
     report = reports.take()
     if not report or _is_alive(pid):
         return pid
-    raise _exec_failure(report, program)
+    raise exec_failure(report, program)
 
 
 def _is_alive(pid: int) -> bool:
@@ -237,12 +248,13 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
             stdout=stdout,
             stderr=stderr,
             pass_fds=program.passed_fds,
-            start_new_session=True,
+            start_new_session=program.session == "own",
+            process_group=None if program.session == "own" else 0,
         )
     except OSError as error:
         stage = b"noexec" if program.cwd is not None and error.filename == program.cwd else b""
         report = b"OSError:%x:%s" % (error.errno or 0, stage)
-        raise _exec_failure(report, program) from error
+        raise exec_failure(report, program) from error
     # Popen must neither warn that the child still runs nor reap it behind our back.
     child.returncode = 0
     return child.pid
@@ -281,7 +293,7 @@ def _on_path(executable: bytes, path: str) -> tuple[bytes, ...]:
     )
 
 
-def _exec_failure(report: bytes, program: Program) -> CannotStart:
+def exec_failure(report: bytes, program: Program) -> CannotStart:
     """Turn what the child wrote before it gave up (`OSError:ERRNO:STAGE`) into a reason."""
     kind, _, rest = report.partition(b":")
     number, _, stage = rest.partition(b":")

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import termios
 from collections.abc import Iterator
-from typing import Any
 
 from amper.process.spawn import DEVNULL
+from amper.process.terminals import terminal
 
 
 def stdin_for_a_job() -> int:
@@ -27,27 +26,24 @@ def stdin_for_a_job() -> int:
 
 def is_in_foreground() -> bool:
     """Return whether we have a terminal, and Ctrl-C on it is meant for us."""
-    with _own_terminal() as fd, contextlib.suppress(OSError):
-        return fd is not None and os.tcgetpgrp(fd) == os.getpgrp()
-    return False
+    with _own_terminal() as own:
+        return own is not None and own.is_ours
 
 
 class Modes:
     """How the terminal was set when a job began; a job that is killed cannot set it back."""
 
     def __init__(self) -> None:
-        self._saved: list[Any] | None = None
-        with _own_terminal() as fd, contextlib.suppress(termios.error):
-            if fd is not None:
-                self._saved = termios.tcgetattr(fd)
+        with _own_terminal() as own:
+            self._saved = None if own is None else own.modes()
 
     def restore(self) -> None:
         """Set the terminal back, if we are in front of it."""
-        if self._saved is None or not is_in_foreground():
+        if self._saved is None:
             return
-        with _own_terminal() as fd, contextlib.suppress(termios.error):
-            if fd is not None:
-                termios.tcsetattr(fd, termios.TCSANOW, self._saved)
+        with _own_terminal() as own:
+            if own is not None and own.is_ours:
+                own.set_modes(self._saved)
 
 
 def is_terminal(fd: int) -> bool:
@@ -67,21 +63,16 @@ def has_colours(fd: int) -> bool:
 
 def width(fd: int) -> int:
     """Return how many columns a terminal has now."""
-    try:
-        return os.get_terminal_size(fd).columns or 80
-    except OSError:
-        return 80
+    size = terminal.size_of(fd)
+    return 80 if size is None else size.columns or 80
 
 
 @contextlib.contextmanager
-def _own_terminal() -> Iterator[int | None]:
+def _own_terminal() -> Iterator[terminal.Terminal | None]:
     """Open the terminal that controls us; None if there is none."""
+    own = terminal.Terminal.open()
     try:
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
-    except OSError:
-        yield None
-        return
-    try:
-        yield fd
+        yield own
     finally:
-        os.close(fd)
+        if own is not None:
+            own.close()

@@ -1,0 +1,97 @@
+"""A terminal of a job's own: a pty, whose master is ours, and a program that it controls.
+
+The first terminal that the leader of a session opens controls it: the trampoline opens it once more.
+Whoever holds our end open too keeps it alive: while no process has the terminal open, a read from the
+master fails, and if the master is closed, the session hangs up.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from amper.process.descriptors import above_streams
+from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program, ReportPipe, spawn
+from amper.process.terminals.terminal import Size, set_size_of, size_of
+from amper.process.trampoline import through_shell
+
+DEFAULT_SIZE: Final = Size(80, 24)
+
+_STEP: Final = f'{{ :; }} </proc/self/fd/0 || exit {NOT_EXECUTABLE}; exec "$@"'
+"""By this path it is there in every mount namespace, whatever it is called in ours."""
+
+
+class Pty:
+    """Both ends of a pty. Whoever opens one closes it."""
+
+    __slots__ = ("master", "slave")
+
+    def __init__(self, master: int, slave: int) -> None:
+        self.master = master
+        self.slave = slave
+
+    @property
+    def device(self) -> int:
+        """The number of the terminal's device."""
+        return os.fstat(self.slave).st_rdev
+
+    @property
+    def name(self) -> str:
+        """The terminal's path."""
+        return os.ttyname(self.slave)
+
+    @property
+    def foreground(self) -> int | None:
+        """The group that reads from it now, dead or alive; None if it controls nobody."""
+        try:
+            return os.tcgetpgrp(self.master) or None
+        except OSError:
+            return None
+
+    def size(self) -> Size | None:
+        """Return its size."""
+        return size_of(self.master)
+
+    def set_size(self, size: Size) -> bool:
+        """Change its size, which the group in front hears of (SIGWINCH)."""
+        return set_size_of(self.master, size)
+
+    def start(
+        self, program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe
+    ) -> int:
+        """Start a program in a session of its own that this terminal controls; return its pid.
+
+        Its standard input is the terminal; the other two are what they are. Raises CannotStart.
+        """
+        assert program.session == "own"
+        assert stdin == self.slave
+        if program.reason is not None:
+            raise CannotStart(NOT_EXECUTABLE, program.reason)
+        return spawn(through_shell(program, _STEP), stdin, stdout, stderr, reports)
+
+    def close_slave(self) -> None:
+        """Let the job's processes be the last that hold the terminal open."""
+        if self.slave >= 0:
+            os.close(self.slave)
+            self.slave = -1
+
+    def close(self) -> None:
+        """Close what of it is ours: the session hangs up."""
+        self.close_slave()
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+
+
+def open_pty(size: Size = DEFAULT_SIZE) -> Pty:
+    """Open a new terminal with the kernel's own modes. Raises OSError."""
+    master, slave = os.openpty()
+    pty = Pty(master, slave)
+    try:
+        pty.master = above_streams(master)
+        pty.slave = above_streams(slave)
+    except OSError:
+        pty.close()
+        raise
+    pty.set_size(size)
+    return pty
