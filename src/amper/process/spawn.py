@@ -3,6 +3,7 @@
 `_posixsubprocess.fork_exec` is what `subprocess.Popen` itself stands on. It is private, so it is
 used on the Pythons whose signature we know; on any other, Popen does the same work, slower.
 Nothing of ours runs between vfork and exec, and exec closes whatever we opened (PEP 446).
+Keepers and shims use this file too, and pay in memory for all that it imports.
 
 vfork holds its caller until the child has executed the program or given up, so that one pipe serves
 all children for telling why they did: what it holds after a fork is this child's.
@@ -16,14 +17,12 @@ import fcntl
 import os
 import select
 import stat
-import subprocess
 import sys
 import termios
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import index
-from subprocess import DEVNULL, PIPE, STDOUT
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
 
@@ -44,6 +43,11 @@ __all__ = [
     "spawn",
 ]
 
+PIPE: Final = -1
+STDOUT: Final = -2
+DEVNULL: Final = -3
+"""The constants of `subprocess`, which a keeper does not import."""
+
 KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
 
 NOT_FOUND: Final = 127
@@ -54,6 +58,9 @@ LONGEST_EXIT: Final = 1.0
 
 _NOTHING: Final = bytes(4)
 """What FIONREAD answers for an empty pipe."""
+
+Place = Literal["own session", "own group"]
+"""Where a child is put: at the head of a new session, or of a new group in ours."""
 
 Path = str | bytes | os.PathLike[str]
 CommandLine = str | Sequence[Path]
@@ -119,14 +126,43 @@ class Program:
         except ValueError as error:
             self.reason = str(error)
 
+    @classmethod
+    def of_parts(
+        cls,
+        arguments: list[bytes],
+        executables: tuple[bytes, ...],
+        cwd: bytes | None,
+        environment: list[bytes] | None,
+        passed_fds: tuple[int, ...],
+    ) -> Program:
+        """Return one that was encoded, and checked, in another process."""
+        program = cls.__new__(cls)
+        program.arguments = arguments
+        program.executables = executables
+        program.cwd = cwd
+        program.environment = environment
+        program.passed_fds = passed_fds
+        program.reason = None
+        program.audited = (arguments[0], arguments, cwd, None)
+        return program
+
+    def audit(self) -> None:
+        """Let the host hear of the start what it would hear from Popen, if that did it."""
+        sys.audit("subprocess.Popen", *self.audited)
+
     def pin(self) -> None:
         """Take the working directory and the environment of this moment, for a start that comes later."""
         if self.reason is None:
             # A directory that is gone cannot be named, and will not be there later either.
             with contextlib.suppress(FileNotFoundError):
                 self.cwd = os.path.abspath(self.cwd or b".")
-            if self.environment is None:
-                self.environment = _environment(os.environ)
+            self.pin_environment()
+
+    def pin_environment(self) -> list[bytes]:
+        """Take the environment of this moment, if it has no other; return it."""
+        if self.environment is None:
+            self.environment = _environment(os.environ)
+        return self.environment
 
 
 class ReportPipe:
@@ -161,18 +197,24 @@ class ReportPipe:
     __del__ = close
 
 
-def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe) -> int:
+def spawn(
+    program: Program,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    reports: ReportPipe,
+    place: Place = "own session",
+) -> int:
     """Start `program` with the three descriptors as its standard streams; return its pid.
 
-    The child leads a new session and process group and has the default action for SIGPIPE.
+    The child leads a new session or process group and has the default action for SIGPIPE.
     Raises CannotStart, also for a working directory that is not there.
     """
     if program.reason is not None:
         raise CannotStart(NOT_EXECUTABLE, program.reason)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
-        return _popen(program, stdin, stdout, stderr)
-    # What the host would hear from Popen, if that did it.
-    sys.audit("subprocess.Popen", *program.audited)
+        return _popen(program, stdin, stdout, stderr, place)
+    program.audit()
     try:
         error_read = reports.read_end
     except OSError as error:
@@ -181,11 +223,12 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: Repor
     kept: tuple[int, ...] = (error_write,)
     if program.passed_fds:
         kept = tuple(sorted({error_write, *program.passed_fds}))
+    is_session, group = (True, -1) if place == "own session" else (False, 0)
     try:
         pid: int = _posixsubprocess.fork_exec(
             program.arguments, program.executables, True, kept,
             program.cwd, program.environment, stdin, -1, -1, stdout, -1, stderr,
-            error_read, error_write, True, True, -1, None, None, None, -1, None, True,
+            error_read, error_write, True, is_session, group, None, None, None, -1, None, True,
         )  # fmt: skip
     except OSError as error:
         raise CannotStart(NOT_EXECUTABLE, f"cannot fork: {error.strerror}") from error
@@ -226,7 +269,10 @@ def cannot_start(error: BaseException) -> CannotStart:
     return CannotStart(NOT_EXECUTABLE, f"cannot start: {error.strerror}{hint}")
 
 
-def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+def _popen(program: Program, stdin: int, stdout: int, stderr: int, place: Place) -> int:
+    # A keeper imports it at its start, since its files may be gone later.
+    import subprocess
+
     environment = program.environment
     try:
         child = subprocess.Popen(
@@ -237,7 +283,8 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
             stdout=stdout,
             stderr=stderr,
             pass_fds=program.passed_fds,
-            start_new_session=True,
+            start_new_session=place == "own session",
+            process_group=None if place == "own session" else 0,
         )
     except OSError as error:
         stage = b"noexec" if program.cwd is not None and error.filename == program.cwd else b""
@@ -281,6 +328,12 @@ def _on_path(executable: bytes, path: str) -> tuple[bytes, ...]:
     )
 
 
+def no_descriptor(program: Program, why: str) -> CannotStart:
+    """What the program was to be given is not open."""
+    name = os.fsdecode(program.arguments[0])
+    return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
+
+
 def _exec_failure(report: bytes, program: Program) -> CannotStart:
     """Turn what the child wrote before it gave up (`OSError:ERRNO:STAGE`) into a reason."""
     kind, _, rest = report.partition(b":")
@@ -293,7 +346,7 @@ def _exec_failure(report: bytes, program: Program) -> CannotStart:
     # Before Python 3.13 the child does not tell what of its preparations failed.
     is_chdir = program.cwd is not None and code != errno.EBADF
     if stage == b"noexec" and not is_chdir:
-        return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
+        return no_descriptor(program, why)
     if stage in (b"noexec", b"noexec:chdir"):
         directory = os.fsdecode(program.cwd or b"")
         return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {directory}: {why}")
