@@ -26,6 +26,7 @@ from amper.supervisor.wire import (
     EXITED,
     INSIST,
     REAPED,
+    STARTED,
     STOPPED,
     close_all,
     numbered,
@@ -68,6 +69,21 @@ class Charge:
     def has_unsent(self) -> bool:
         """Whether reports wait until there is room for them."""
         return bool(self._unsent) and self.has_owner
+
+    def tell_started(self) -> None:
+        """Report the leader, with a pidfd that its parent alone can be sure of."""
+        record = numbered(STARTED, self.leader)
+        try:
+            pidfd = os.pidfd_open(self.leader)
+        except OSError:
+            self.report(record)
+            return
+        try:
+            send(self.channel, record, [pidfd])
+        except OSError:
+            """Nobody listens any more, which the reading half of the channel tells, too."""
+        finally:
+            os.close(pidfd)
 
     def report(self, record: bytes) -> None:
         """Tell the owner, now or as soon as it reads."""

@@ -260,6 +260,10 @@ class ContainedCommand(Command):
             self._shim = 0
 
     def _started(self, record: Record) -> None:
+        if self.pid:
+            # The keeper does not know what the shim has told already.
+            close_all(record.fds)
+            return
         (self.pid,) = record.numbers
         pidfd = record.fds[0] if record.fds else self._held_leader()
         if pidfd is not None:

@@ -31,8 +31,8 @@ MOST_UNDER_WAY: Final = 16
 LONGEST_END: Final = 1.0
 """Seconds until a keeper that does not end is left alone: something of a job cannot be killed."""
 
-MOST_KEEPERS: Final = 3
-"""So many that end before they have begun with a job are a fault that another one will not mend."""
+MOST_KEEPERS: Final = 8
+"""So many that end before they have begun with a job are no accident, and one more will not mend it."""
 
 NO_KEEPER: Final = "cannot contain it: no keeper can be started"
 KEEPERS_DIE: Final = "cannot contain it: its keeper ended before it could start it"

@@ -38,9 +38,10 @@ class Orphan:
 class Orphans:
     """The jobs that a keeper supervises itself."""
 
-    __slots__ = ("_has_owner", "_jobs", "_strays")
+    __slots__ = ("_children", "_has_owner", "_jobs", "_strays")
 
     def __init__(self) -> None:
+        self._children: set[int] = set()
         self._jobs: list[Orphan] = []
         self._strays: set[int] = set()
         self._has_owner = True
@@ -57,10 +58,10 @@ class Orphans:
 
         From then on the channel is ours.
         """
-        known = {pid for job in self._jobs for pid in job.children}
-        new = [pid for pid in own_children() if pid not in shims and pid not in known]
         if not leader:
             # It was killed after the fork, before it could tell: a leader leads its session.
+            ours = {pid for job in self._jobs for pid in job.children}.union(shims)
+            new = [pid for pid in self._children if pid not in ours]
             leaders = [pid for pid in new if _session_of(pid) == pid] or new[:1]
             if not leaders:
                 return False
@@ -68,11 +69,14 @@ class Orphans:
         job = Orphan(Charge(socket(fileno=channel), leader, grace_period))
         self._jobs.append(job)
         job.charge.report(ORPHANED)
-        if leader not in new:
+        if leader in self._children:
+            # The shim may not have come to it.
+            job.charge.tell_started()
+            job.children.add(leader)
+        else:
             # The shim had collected it, and may have said so or not.
             job.charge.leader = 0
             job.charge.report(REAPED)
-        self._assign(shims)
         if not self._has_owner:
             job.charge.lose_owner(partial(self._roots, job))
         return True
@@ -107,7 +111,12 @@ class Orphans:
 
     def collect(self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]) -> None:
         """Take note of what became of children, and kill what is to be killed."""
-        while self._collect_dead(shims, shim_ended):
+        while True:
+            # Whose shim was dead before this look is collected after it, and so is known when what
+            # the look has shown is shared out.
+            self._children = set(own_children())
+            if not self._collect_dead(shims, shim_ended):
+                break
             self._assign(shims)
             is_new = [
                 job.charge.kill(self._roots(job)) for job in self._jobs if job.charge.is_killing
@@ -156,6 +165,7 @@ class Orphans:
         else:
             os.waitid(os.P_PID, pid, ANY_CHANGE)
         if is_end(change):
+            self._children.discard(pid)
             self._strays.discard(pid)
             for job in whose:
                 job.children.discard(pid)
@@ -164,7 +174,7 @@ class Orphans:
         """Find out whose our new children are."""
         if not self._jobs and not self._strays:
             return
-        children = set(own_children()).difference(shims)
+        children = self._children.difference(shims)
         self._strays &= children
         for pid in children.difference(*(job.children for job in self._jobs)):
             job = self._job_of(pid)

@@ -28,7 +28,6 @@ from amper.supervisor.wire import (
     FAILED,
     GONE,
     LEADER,
-    STARTED,
     STARTING,
     Spec,
     close_all,
@@ -86,8 +85,8 @@ class Shim:
             return True
         LEADER.pack_into(shared, 0, pid)
         self._charge.leader = pid
+        self._charge.tell_started()
         score.lower()
-        self._tell_started(pid)
         return True
 
     def _placed(self, fds: list[int], numbers: Sequence[int]) -> list[int]:
@@ -103,19 +102,6 @@ class Shim:
             os.dup2(fd, number, inheritable=False)
             os.close(fd)
         return [*fds[:FIXED], *numbers]
-
-    def _tell_started(self, pid: int) -> None:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            self._charge.report(numbered(STARTED, pid))
-            return
-        try:
-            send(self._channel, numbered(STARTED, pid), [pidfd])
-        except OSError:
-            """The owner is gone, as the loop will find out."""
-        finally:
-            os.close(pidfd)
 
     # The loop.
 
