@@ -404,6 +404,8 @@ class ContainedCommand(Command):
 
     # A manager that is dropped without being closed leaves nothing open.
     def __del__(self) -> None:
+        for pump in self._pumps:
+            pump.close()
         for end in (self._channel, self._theirs):
             if end is not None:
                 end.close()
