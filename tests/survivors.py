@@ -37,16 +37,21 @@ class Tree:
     def is_held(self) -> bool:
         """Return whether anybody but us holds the pipe."""
         self._let_go()
-        return not select.select([self._read_end], [], [], 0)[0]
+        return not self._is_ready(0)
 
     def wait_until_dead(self, *, but: int = 0) -> None:
         """Hold up everything until nobody holds the pipe or has the tag, but for one process."""
         self._let_go()
-        assert select.select([self._read_end], [], [], SCRIPT_DEADLINE)[0]
+        assert self._is_ready(SCRIPT_DEADLINE)
         assert os.read(self._read_end, 1) == b""
         # Those that let go of the pipe on purpose tell nobody when they die.
         while self.tagged() - {but}:
             os.sched_yield()
+
+    def _is_ready(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._read_end, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         self._let_go()
