@@ -10,6 +10,7 @@ and leader, and not whose loop it is in: whoever has it calls, and hands in the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -35,6 +36,12 @@ from amper.supervisor.wire import (
 )
 
 ANY_CHANGE: Final = os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+
+ENDING: Final = (signal.SIGTERM, signal.SIGCONT)
+"""A stopped process gets no other signal but the second, and SIGKILL."""
+
+MOST_LOOKS: Final = 8
+"""Whoever forks faster than it is asked to end is killed after the grace period."""
 
 _CORE_DUMPED: Final = 0x80
 
@@ -114,7 +121,7 @@ class Charge:
             if record is END:
                 self.lose_owner(roots)
             elif record.kind == ASK:
-                self.ask(roots())
+                self.ask(roots)
             elif record.kind == INSIST:
                 self.is_killing = True
 
@@ -124,21 +131,22 @@ class Charge:
             self.has_owner = False
             self._unsent.clear()
             self.deadline = time.monotonic() + self._grace_period
-            self.ask(roots())
+            self.ask(roots)
 
-    def ask(self, roots: list[int]) -> None:
+    def ask(self, roots: Callable[[], list[int]]) -> None:
         """Ask everything of the job to end."""
-        for number in (signal.SIGTERM, signal.SIGCONT):
-            # A stopped process gets no signal but this one and SIGKILL.
-            group = None
-            if self.leader:
-                # One call that nobody escapes; while the leader is not collected its number is its own.
-                try:
-                    os.killpg(self.leader, number)
-                    group = self.leader
-                except OSError:
-                    group = None
-            signal_descent(roots, number, but_group=group)
+        # Who has left the leader's group comes first, while its parents live. If they end of it, the
+        # next look finds it among our own children.
+        asked = signal_descent(roots(), ENDING, but_group=self.leader)
+        for number in ENDING if self.leader > 0 else ():
+            # One call that nobody escapes; while the leader is not collected its number is its own.
+            with contextlib.suppress(OSError):
+                os.killpg(self.leader, number)
+        for _ in range(MOST_LOOKS):
+            new = signal_descent(roots(), ENDING, but_group=self.leader, but=asked)
+            if not new:
+                return
+            asked |= new
 
     def timeout(self) -> int | None:
         """Return the milliseconds until `tick` has something to do."""
@@ -157,7 +165,7 @@ class Charge:
 
         Then there may be more. If not, the death of one of them tells.
         """
-        reached = signal_descent(roots, signal.SIGKILL)
+        reached = signal_descent(roots, [signal.SIGKILL])
         is_new = not reached <= self._killed
         self._killed |= reached
         return is_new

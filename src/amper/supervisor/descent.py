@@ -11,7 +11,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -33,16 +33,19 @@ def own_children() -> list[int]:
         return _children_by_parent(os.getpid())
 
 
-def signal_descent(roots: Iterable[int], number: int, but_group: int | None = None) -> set[int]:
+def signal_descent(
+    roots: Iterable[int], numbers: Sequence[int], *, but_group: int = 0, but: Collection[int] = ()
+) -> set[int]:
     """Signal children of ours with all their descendants; return who was reached.
 
-    Members of the group `but_group` are passed by, but not their descendants.
+    Members of the group `but_group`, and the processes in `but`, are passed by, but not what descends
+    from them.
     """
     reached: set[int] = set()
 
     def signal_one(pid: int, pidfd: int) -> None:
-        group = _group_of(pid)
-        if group is not None and group != but_group and _send(pid, pidfd, number):
+        group = None if pid in but else _group_of(pid)
+        if group is not None and group != but_group and _send(pid, pidfd, numbers):
             reached.add(pid)
 
     _visit(roots, signal_one)
@@ -92,12 +95,13 @@ def _group_of(pid: int) -> int | None:
     return None if stat is None else stat.group
 
 
-def _send(pid: int, pidfd: int, number: int) -> bool:
+def _send(pid: int, pidfd: int, numbers: Sequence[int]) -> bool:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if pidfd < 0:
-            os.kill(pid, number)
-        else:
-            signal.pidfd_send_signal(pidfd, number)
+        for number in numbers:
+            if pidfd < 0:
+                os.kill(pid, number)
+            else:
+                signal.pidfd_send_signal(pidfd, number)
         return True
     return False
 

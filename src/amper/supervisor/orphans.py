@@ -122,7 +122,7 @@ class Orphans:
                 job.charge.kill(self._roots(job)) for job in self._jobs if job.charge.is_killing
             ]
             if not self._has_owner and not self._jobs:
-                signal_descent(self._strays, signal.SIGKILL)
+                signal_descent(self._strays, [signal.SIGKILL])
             if not any(is_new):
                 break
         for job in list(self._jobs):
