@@ -47,6 +47,8 @@ FAMILY = {
     "reap_finished": "",
     "kill": "id, *, grace_period=None, reason=None, by=None",
     "signal": "id, sig",
+    "stop": "id",
+    "resume": "id",
     "write_stdin": "id, data",
     "close_stdin": "id",
     "read_output": "id, since=0, *, stream='stdout', limit=None",

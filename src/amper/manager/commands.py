@@ -20,6 +20,7 @@ from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input
 from amper.process.group import GroupWatch
+from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
@@ -69,6 +70,7 @@ class CommandRunner(LocalRunner):
     _descendants: Descendants = "leave"
     _duplicates: tuple[int, ...] = ()
     _is_fed = False
+    _is_marked = False
     _timeout: float | None = None
 
     def __init__(self, options: CommandOptions) -> None:
@@ -91,10 +93,14 @@ class CommandRunner(LocalRunner):
         assert options is not None
         assert streams is not None
         self._options = None
+        program = options.program
         try:
+            if program.inherits_environment:
+                self._is_marked = True
+                program.mark(self._mark_of(self.reports.kernel))
             self.command = Command(
                 self.reports.kernel,
-                options.program,
+                program,
                 stdin=options.stdin,
                 stdout=streams.stdout if options.stdout == PIPE else options.stdout,
                 stderr=streams.stderr if options.stderr == PIPE else options.stderr,
@@ -110,6 +116,7 @@ class CommandRunner(LocalRunner):
             return
         finally:
             self._close_duplicates()
+        self.reports.runs(self)
         self.stdin_changed()
         facts = self.job.own_facts()
         facts.pid = facts.pgid = self.command.pid
@@ -123,6 +130,22 @@ class CommandRunner(LocalRunner):
             self._timeout = options.timeout
             self._deadline = self.reports.kernel.loop.time() + options.timeout
             self.set_timer()
+
+    @property
+    def mark(self) -> bytes | None:
+        return self._mark_of(self.reports.kernel) if self._is_marked else None
+
+    def _mark_of(self, kernel: Kernel) -> bytes:
+        return b"%s-%d" % (kernel.mark, self.job.id)
+
+    def stop_notice(self) -> bool | None:
+        return None if self.command is None else self.command.stop_notice()
+
+    def read_stop(self) -> bool | None:
+        if self._watch is not None:
+            # The leader is gone, and the job lasts as long as those that it left.
+            return self._watch.are_known_stopped()
+        return None if self.command is None else self.command.is_stopped()
 
     def discard(self) -> None:
         super().discard()

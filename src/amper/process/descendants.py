@@ -24,7 +24,7 @@ def hold_descendants(pid: int, is_ours: Callable[[], bool], reserve: Reserve) ->
     found: list[Held] = []
     parents: list[tuple[int, Callable[[], bool]]] = [(pid, is_ours)]
     for parent, is_alive in parents:
-        for child in _children(parent):
+        for child in children_of(parent):
             pidfd = _hold(child, parent, is_alive, reserve)
             if pidfd is not None:
                 found.append((child, pidfd))
@@ -43,6 +43,21 @@ def is_alive_at(pidfd: int) -> bool:
     return True
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the children of all threads of a process; none where the kernel does not tell."""
+    found: list[int] = []
+    try:
+        # A directory's links count what is in it: most processes have one thread, named as they are.
+        is_single = os.stat(f"/proc/{pid}/task").st_nlink == 3
+        for thread in (pid,) if is_single else os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+                found += map(int, file.readall().split())
+    except OSError:
+        # It is gone, or there is no descriptor left to look with.
+        return found
+    return found
+
+
 def _hold(child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserve) -> int | None:
     """Return a pidfd of the child if it is one; None if it is gone, or cannot be held or proved."""
     try:
@@ -57,18 +72,3 @@ def _hold(child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserv
         os.close(pidfd)
         return None
     return pidfd
-
-
-def _children(pid: int) -> list[int]:
-    """Return the children of all threads of a process; none where the kernel does not tell."""
-    found: list[int] = []
-    try:
-        # A directory's links count what is in it: most processes have one thread, named as they are.
-        is_single = os.stat(f"/proc/{pid}/task").st_nlink == 3
-        for thread in (pid,) if is_single else os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
-                found += map(int, file.readall().split())
-    except OSError:
-        # It is gone, or there is no descriptor left to look with.
-        return found
-    return found

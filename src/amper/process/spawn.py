@@ -26,6 +26,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any, Final
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
+from amper.process.scan import MARK
 
 _posixsubprocess: Any
 try:
@@ -81,6 +82,7 @@ class Program:
         "cwd",
         "environment",
         "executables",
+        "inherits_environment",
         "passed_fds",
         "reason",
     )
@@ -104,6 +106,7 @@ class Program:
         self.executables: tuple[bytes, ...] = ()
         self.cwd: bytes | None = None
         self.environment: list[bytes] | None = None
+        self.inherits_environment = env is None
         try:
             self.arguments = [_encoded(word, "the command") for word in words]
             if cwd is not None:
@@ -127,6 +130,14 @@ class Program:
                 self.cwd = os.path.abspath(self.cwd or b".")
             if self.environment is None:
                 self.environment = _environment(os.environ)
+
+    def mark(self, mark: bytes) -> None:
+        """Let descendants be known by `mark`, in an environment that is ours: one that was given stays."""
+        if not self.inherits_environment or self.reason is not None:
+            return
+        lines = _own_environment() if self.environment is None else self.environment
+        # The first one counts, should there be one that we have inherited.
+        self.environment = [MARK + mark, *(line for line in lines if not line.startswith(MARK))]
 
 
 class ReportPipe:
@@ -257,6 +268,14 @@ def _encoded(text: Path, what: str) -> bytes:
     if b"\0" in encoded:
         raise ValueError(f"{what} contains a NUL byte, which no program can be given")
     return encoded
+
+
+def _own_environment() -> list[bytes]:
+    """Return our environment; what it is kept in spares ten times the price of decoding it."""
+    kept = getattr(os.environ, "_data", None)
+    if not isinstance(kept, dict):
+        return [name + b"=" + value for name, value in os.environb.items()]
+    return [name + b"=" + value for name, value in kept.items()]
 
 
 def _environment(env: Mapping[str, str]) -> list[bytes]:
