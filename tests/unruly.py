@@ -100,6 +100,19 @@ def own_group_child(told: int) -> None:
     quiet_child(told)
 
 
+def refusing_own_group_child(told: int) -> None:
+    os.setpgid(0, 0)
+    refusing_child(told)
+
+
+def ignore_term_beside_a_group() -> None:
+    """Have a child in a group of its own that tells of each SIGTERM, and ignore it ourselves."""
+    child = fork(refusing_own_group_child)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("ready", child)
+    pause_for_ever()
+
+
 def own_session_child(told: int) -> None:
     os.setsid()
     quiet_child(told)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from amper import JobManager
-from tests.handshakes import is_zombie_or_gone, leading, outcome, result_of, said, watching
+from tests.handshakes import is_zombie_or_gone, leading, outcome, result_of, said, turns, watching
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
@@ -45,6 +45,22 @@ async def test_a_daemon_that_ignores_sigterm_gets_sigkill() -> None:
             assert daemon.is_dead
         result = await result_of(jobs, id)
         assert result.code == 143
+
+
+@on_all_loops
+async def test_one_that_is_found_in_two_ways_is_asked_once() -> None:
+    """Many programs take a second SIGTERM for impatience, and leave their work undone."""
+    async with JobManager(grace_period=1000) as jobs:
+        id = await jobs.start(unruly("ignore_term_beside_a_group"))
+        await said(jobs, id)
+        killing = asyncio.ensure_future(jobs.kill(id))
+        await said(jobs, id, "ignored")
+        # When another kill is over, the look that both have asked for is over, too.
+        assert await jobs.kill(await jobs.start(unruly("behave")))
+        await turns(50)
+        assert (await jobs.read_stdout(id) or b"").count(b"ignored") == 1
+        assert await jobs.kill(id, grace_period=0)
+        assert await killing
 
 
 @everywhere

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from amper.process.descriptors import Reserve
 from amper.process.scan import Look, read_stat
 from amper.process.state import are_stopped, is_any_notice, is_stopped, stop_notice
 from tests.handshakes import leading, state_of, watching
@@ -35,18 +34,18 @@ def test_a_stop_and_a_continue_are_seen_and_left_to_whoever_waits_for_them(child
     with watching(child) as process:
         assert stop_notice(process.pidfd) is None
         assert not is_any_notice()
-        assert is_stopped(child, process.pidfd, Reserve()) is False
+        assert is_stopped(child, process.pidfd) is False
         process.signal(signal.SIGSTOP)
         wait_stopped(child, take=False)
         assert is_any_notice()
         for _ in range(3):
             assert stop_notice(process.pidfd) is True
-            assert is_stopped(child, process.pidfd, Reserve()) is True
+            assert is_stopped(child, process.pidfd) is True
         assert os.waitpid(child, os.WUNTRACED) == (child, 0x137F)
         process.signal(signal.SIGCONT)
         for _ in range(3):
             assert stop_notice(process.pidfd) is False
-            assert is_stopped(child, process.pidfd, Reserve()) is False
+            assert is_stopped(child, process.pidfd) is False
         assert os.waitpid(child, os.WCONTINUED) == (child, 0xFFFF)
 
 
@@ -55,11 +54,11 @@ def test_a_stop_whose_notice_was_taken_is_seen_all_the_same(child: int) -> None:
         process.signal(signal.SIGSTOP)
         wait_stopped(child, take=True)
         assert stop_notice(process.pidfd) is None
-        assert is_stopped(child, process.pidfd, Reserve()) is True
+        assert is_stopped(child, process.pidfd) is True
         process.signal(signal.SIGCONT)
         os.waitpid(child, os.WCONTINUED)
         assert stop_notice(process.pidfd) is None
-        assert is_stopped(child, process.pidfd, Reserve()) is False
+        assert is_stopped(child, process.pidfd) is False
 
 
 def test_a_host_that_waits_for_stops_misses_none_that_we_have_seen(child: int) -> None:
@@ -79,7 +78,7 @@ def test_a_host_that_waits_for_stops_misses_none_that_we_have_seen(child: int) -
         thread = threading.Thread(target=host)
         thread.start()
         while thread.is_alive():
-            is_stopped(child, process.pidfd, Reserve())
+            is_stopped(child, process.pidfd)
         thread.join(DEADLINE)
         assert seen == [0x137F, 0xFFFF] * 20
 
@@ -88,11 +87,11 @@ def test_of_one_that_is_gone_nobody_can_tell() -> None:
     process = subprocess.Popen(["true"])
     pidfd = os.pidfd_open(process.pid)
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
-    assert is_stopped(process.pid, pidfd, Reserve()) is None
+    assert is_stopped(process.pid, pidfd) is None
     process.wait()
-    assert is_stopped(process.pid, pidfd, Reserve()) is None
+    assert is_stopped(process.pid, pidfd) is None
     # The number of somebody who lives proves nothing either.
-    assert is_stopped(os.getpid(), pidfd, Reserve()) is None
+    assert is_stopped(os.getpid(), pidfd) is None
     os.close(pidfd)
 
 
@@ -102,19 +101,19 @@ def test_one_that_sits_in_vfork_is_stopped_when_its_child_is(tmp_path: Path) -> 
     with leading(unruly("sit_in_vfork", fifo)) as (pid, _), watching(pid) as leader:
         while state_of(pid) != "D":
             os.sched_yield()
-        assert is_stopped(pid, leader.pidfd, Reserve()) is False
+        assert is_stopped(pid, leader.pidfd) is False
         os.killpg(pid, signal.SIGSTOP)
-        while not is_stopped(pid, leader.pidfd, Reserve()):
+        while not is_stopped(pid, leader.pidfd):
             os.sched_yield()
         assert state_of(pid) == "D"
         os.killpg(pid, signal.SIGCONT)
-        assert is_stopped(pid, leader.pidfd, Reserve()) is False
+        assert is_stopped(pid, leader.pidfd) is False
 
 
 def look(*processes: tuple[int, str, int]) -> Look:
     """Return a look that found these in group 5: pid, state, parent."""
     found = Look()
-    model = read_stat(os.getpid(), Reserve())
+    model = read_stat(os.getpid(), None)
     assert model is not None
     for pid, state, parent in processes:
         found.add(pid, model._replace(state=state.encode(), parent=parent, group=5))

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 
 from amper.process import sweep
-from amper.process.group import ProcessGroup
+from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.sweep import Sweep
 from tests.handshakes import leading, turns_until, watching
@@ -33,6 +33,10 @@ def kernel() -> Iterator[Kernel]:
         opened.close()
 
 
+def sweep_of(group: ProcessGroup, kernel: Kernel, told: Told) -> Sweep:
+    return Sweep(GroupWatch(group, kernel, Told()), None, kernel, told)
+
+
 def led_by(pid: int) -> ProcessGroup:
     """Return a group as that of a command that we have started."""
     return ProcessGroup(pid, os.pidfd_open(pid))
@@ -42,7 +46,7 @@ def led_by(pid: int) -> ProcessGroup:
 async def test_it_signals_and_waits_for_those_of_the_session() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         told, group = Told(), led_by(pid)
-        swept = Sweep(group, None, opened, told)
+        swept = sweep_of(group, opened, told)
         with watching(orphan) as process:
             swept.signal(signal.SIGTERM)
             await turns_until(lambda: swept.is_gone)
@@ -58,11 +62,11 @@ async def test_a_session_whose_number_may_be_a_strangers_is_nobodys() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         gone, late = Told(), Told()
         group = led_by(pid)
-        younger = Sweep(group, None, opened, late)
+        younger = sweep_of(group, opened, late)
         # As if the group's number had been free in between.
         younger._began = 0
         group.close()
-        stranger = Sweep(group, None, opened, gone)
+        stranger = sweep_of(group, opened, gone)
         with watching(orphan) as process:
             for swept in (stranger, younger):
                 swept.signal(signal.SIGKILL)
@@ -75,7 +79,7 @@ async def test_a_session_whose_number_may_be_a_strangers_is_nobodys() -> None:
 async def test_an_older_one_is_known_also_when_the_group_is_gone() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         group = led_by(pid)
-        swept = Sweep(group, None, opened, Told())
+        swept = sweep_of(group, opened, Told())
         swept._began = sweep._ticks_now() + 1000
         group.close()
         with watching(orphan) as process:
@@ -88,7 +92,7 @@ async def test_an_older_one_is_known_also_when_the_group_is_gone() -> None:
 async def test_one_that_was_closed_tells_nobody_and_holds_nobody() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         told, group = Told(), led_by(pid)
-        swept, other = Sweep(group, None, opened, told), Sweep(group, None, opened, Told())
+        swept, other = sweep_of(group, opened, told), sweep_of(group, opened, Told())
         swept.signal(0)
         other.signal(0)
         await turns_until(lambda: bool(other.survivors()))

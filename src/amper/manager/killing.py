@@ -213,9 +213,9 @@ class Cascade:
             watches = [GroupWatch(group, self._kernel, self) for group in new]
             self._watches = (*self._watches, *watches)
             sweeps = [
-                Sweep(group, self._runner.mark, self._kernel, self)
-                for group in new
-                if group.leads_session
+                Sweep(watch, self._runner.mark, self._kernel, self)
+                for watch in watches
+                if watch.group.leads_session
             ]
             self._sweeps = (*self._sweeps, *sweeps)
         # While their parents live: nobody finds them afterwards.

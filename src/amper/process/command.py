@@ -129,7 +129,7 @@ class Command:
         pidfd = self._pidfd
         if pidfd < 0:
             return None
-        stopped = is_stopped(self.pid, pidfd, self._kernel.reserve)
+        stopped = is_stopped(self.pid, pidfd)
         # It is given up before it is closed: as long as it is there, nobody else has its number.
         return stopped if self._pidfd == pidfd else None
 

@@ -192,18 +192,22 @@ class GroupWatch:
 
     def survivors(self) -> set[int]:
         """Look who lives, at once; it may take a while on a machine with many processes."""
-        found = set((self._members or {}).values())
+        found = self.known
         if not self.is_gone and not self.group.is_closed:
             found.update(members_of(self.group.pgid, self._kernel.reserve))
         return found
+
+    @property
+    def known(self) -> set[int]:
+        """The pids of the members that are held."""
+        return set((self._members or {}).values())
 
     def are_known_stopped(self) -> bool | None:
         """Return whether the members that are known are stopped; None if none is known."""
         members = list((self._members or {}).items())
         if not members:
             return None
-        reserve = self._kernel.reserve
-        return all(is_stopped(pid, pidfd, reserve) for pidfd, pid in members)
+        return all(is_stopped(pid, pidfd) for pidfd, pid in members)
 
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""

@@ -146,8 +146,11 @@ class ProcessScanner:
             self._loop.call_soon(question.listener, found)
 
 
-def read_stat(pid: int, reserve: Reserve) -> Stat | None:
-    """Return what a process that is alive says of itself; None for a zombie or nobody."""
+def read_stat(pid: int, reserve: Reserve | None) -> Stat | None:
+    """Return what a process that is alive says of itself; None for a zombie or nobody.
+
+    Another thread than the loop's has no reserve. Raises OSError where no descriptor is free.
+    """
     try:
         text = _with_reserve(lambda: _read(pid), reserve)
     except (FileNotFoundError, ProcessLookupError):
@@ -237,12 +240,12 @@ def _read_all(file: FileIO, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _with_reserve(look: Callable[[], T], reserve: Reserve) -> T:
+def _with_reserve(look: Callable[[], T], reserve: Reserve | None) -> T:
     """Look, with the reserve's descriptors if there are no others."""
     try:
         return look()
     except OSError as error:
-        if error.errno not in NO_DESCRIPTORS:
+        if reserve is None or error.errno not in NO_DESCRIPTORS:
             raise
     with reserve.opened():
         return look()

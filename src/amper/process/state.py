@@ -13,7 +13,6 @@ import os
 from typing import Final
 
 from amper.process.descendants import children_of, is_alive_at
-from amper.process.descriptors import Reserve
 from amper.process.scan import Look, Stat, read_stat
 
 _PIDFD: Final = os.P_PIDFD
@@ -43,14 +42,17 @@ def is_any_notice() -> bool:
         return False
 
 
-def is_stopped(pid: int, pidfd: int, reserve: Reserve) -> bool | None:
-    """Return whether a process is stopped; None if it is gone, or there is no way to look."""
+def is_stopped(pid: int, pidfd: int) -> bool | None:
+    """Return whether a process is stopped; None if it is gone, or no descriptor is free to look with.
+
+    Any thread may ask, and so the reserve is left alone.
+    """
     stopped = stop_notice(pidfd)
     if stopped is not None:
         return stopped
     try:
-        stat = read_stat(pid, reserve)
-        stopped = None if stat is None else _is_stopped(pid, stat, reserve)
+        stat = read_stat(pid, None)
+        stopped = None if stat is None else _is_stopped(pid, stat)
         # Held by the pidfd, and still there: the number was its own all the time.
         return stopped if is_alive_at(pidfd) else None
     except OSError:
@@ -69,13 +71,13 @@ def are_stopped(look: Look, pgid: int) -> bool:
     return bool(stopped) and len(stopped) == len(members)
 
 
-def _is_stopped(pid: int, stat: Stat, reserve: Reserve) -> bool:
+def _is_stopped(pid: int, stat: Stat) -> bool:
     if stat.state != _IN_VFORK:
         return stat.is_stopped
     for child in children_of(pid):
-        childs = read_stat(child, reserve)
+        childs = read_stat(child, None)
         if childs is None or (childs.parent, childs.group) != (pid, stat.group):
             continue
-        if _is_stopped(child, childs, reserve):
+        if _is_stopped(child, childs):
             return True
     return False

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from amper.process.descendants import hold_descendants, is_alive_at
-from amper.process.group import Mourner, ProcessGroup
+from amper.process.group import GroupWatch, Mourner
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
 from amper.process.scan import Look, read_mark, read_stat
@@ -39,13 +39,15 @@ class Sweep:
         "_members",
         "_mourner",
         "_signals",
+        "_watch",
         "is_gone",
     )
 
     def __init__(
-        self, group: ProcessGroup, mark: bytes | None, kernel: Kernel, mourner: Mourner
+        self, watch: GroupWatch, mark: bytes | None, kernel: Kernel, mourner: Mourner
     ) -> None:
-        self._group = group
+        self._watch = watch
+        self._group = watch.group
         self._mark = mark
         self._kernel = kernel
         self._mourner: Mourner | None = mourner
@@ -54,7 +56,7 @@ class Sweep:
         self._signals: tuple[int, ...] = ()
         self._looks = 0
         """How many were asked for and are not answered."""
-        self._began = -1 if group.is_gone() else _ticks_now()
+        self._began = -1 if watch.group.is_gone() else _ticks_now()
         self.is_gone = False
         """Whether the last look has found nobody, and nobody is held."""
 
@@ -110,9 +112,10 @@ class Sweep:
 
     def _hold(self, look: Look) -> int:
         """Hold and signal those that are new, with their descendants; return how many there were."""
-        reserve, known, count = self._kernel.reserve, self.survivors(), 0
-        candidates = self._candidates(look) - known - {os.getpid()}
-        for candidate in candidates:
+        reserve, count = self._kernel.reserve, 0
+        # Whom the group's watch has found from above has got his signal.
+        known = self.survivors() | self._watch.known | {os.getpid()}
+        for candidate in self._candidates(look) - known:
             try:
                 pidfd = reserve.pidfd_open(candidate)
             except ProcessLookupError:
@@ -131,7 +134,7 @@ class Sweep:
         return count
 
     def _add(self, pid: int, pidfd: int) -> bool:
-        if pid in self._members.values():
+        if pid in self._members.values() or pid in self._watch.known:
             os.close(pidfd)
             return False
         self._members[pidfd] = pid
