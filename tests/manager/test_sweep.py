@@ -11,7 +11,18 @@ import sys
 import pytest
 
 from amper import JobManager
-from tests.handshakes import is_zombie_or_gone, leading, outcome, result_of, said, turns, watching
+from amper.process.scan import read_stat
+from amper.process.sweep import _ticks_now
+from tests.handshakes import (
+    is_zombie_or_gone,
+    leading,
+    outcome,
+    result_of,
+    said,
+    turns,
+    turns_until,
+    watching,
+)
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
@@ -79,6 +90,10 @@ async def test_without_a_mark_the_session_tells() -> None:
         beside = await jobs.start(unruly("orphan_in_own_group"), env=BARE)
         (orphan,), (other,) = await said(jobs, id), await said(jobs, beside)
         with watching(orphan) as ours, watching(other) as bystander:
+            stat = read_stat(orphan, None)
+            assert stat is not None
+            # One that is as young as a tick of the kernel's clock cannot be told from a stranger.
+            await turns_until(lambda: _ticks_now() > stat.started)
             assert await jobs.kill(id)
             assert ours.is_dead
             assert not bystander.is_dead
