@@ -31,6 +31,7 @@ from amper.process.spawn import (
     cannot_start,
     spawn,
 )
+from amper.process.state import is_stopped, stop_notice
 from amper.process.terminals.pty import Pty
 from amper.process.terminals.pty_pump import MasterInput, MasterPump
 
@@ -137,6 +138,19 @@ class Command:
         if late is not None and late.open_pipes:
             self._late = late
         return self._late
+
+    def stop_notice(self) -> bool | None:
+        """Return what the leader's last stop notice says, as `state.stop_notice` does."""
+        return None if self._pidfd < 0 else stop_notice(self._pidfd)
+
+    def is_stopped(self) -> bool | None:
+        """Return whether the leader is stopped; None if it is gone. Any thread may ask."""
+        pidfd = self._pidfd
+        if pidfd < 0:
+            return None
+        stopped = is_stopped(self.pid, pidfd)
+        # It is given up before it is closed: as long as it is there, nobody else has its number.
+        return stopped if self._pidfd == pidfd else None
 
     def close(self) -> None:
         """Let go of all descriptors, whatever still runs."""
