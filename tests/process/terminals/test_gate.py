@@ -16,7 +16,7 @@ from amper.process import trampoline
 from amper.process.spawn import CannotStart, Program, ReportPipe, spawn
 from amper.process.terminals import gate
 from amper.process.terminals.gate import spawn_held
-from tests.handshakes import few_descriptors, run_script, watching
+from tests.handshakes import few_descriptors, run_script, state_of, watching
 from tests.places import be_unknown_python
 
 SHELLS = {
@@ -62,16 +62,18 @@ def held(command: Any, *streams: int, **options: Any) -> int:
 def test_a_program_does_not_run_before_its_gate_is_opened(
     shell: str, null: int, tmp_path: Path
 ) -> None:
-    program = Program(["cp", str(tmp_path / "a"), str(tmp_path / "b")], session="ours")
+    program = Program(["touch", str(tmp_path / "a")], session="ours")
     pid, its_gate = spawn_held(program, null, null, null, ReportPipe())
     assert os.getpgid(pid) == pid
     assert os.getsid(pid) == os.getsid(0)
-    # It would find nothing to copy if it ran by now.
-    (tmp_path / "a").write_text("there")
+    # It sleeps at the gate, or it was not held and is over.
+    while state_of(pid) not in "SZ":
+        pass
+    assert not (tmp_path / "a").exists()
     its_gate.open()
     its_gate.close()
     assert code_of(pid) == 0
-    assert (tmp_path / "b").read_text() == "there"
+    assert (tmp_path / "a").exists()
 
 
 def test_a_gate_that_is_closed_unopened_ends_the_program_before_it_runs(
