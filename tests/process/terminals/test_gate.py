@@ -133,7 +133,10 @@ with open(sys.argv[1], "w") as file:
 
 HELD = """
 import sys, os
+from amper.process import spawn
 from amper.process.terminals.gate import spawn_held
+if {is_unknown}:
+    spawn.KNOWN_SIGNATURES = frozenset()
 from amper.process.spawn import Program, ReportPipe
 
 *command, a, b, c = sys.argv[1:]
@@ -147,11 +150,14 @@ assert os.waitpid(pid, 0) == (pid, 0)
 """
 
 
+@pytest.mark.parametrize("place", ["known Python", "unknown Python"])
 @pytest.mark.parametrize("taken", [0, 20])
-def test_three_streams_that_differ_leave_room_for_the_gate(taken: int, tmp_path: Path) -> None:
+def test_three_streams_that_differ_leave_room_for_the_gate(
+    taken: int, place: str, tmp_path: Path
+) -> None:
     files = [str(tmp_path / place) for place in "abc"]
     command = [sys.executable, "-I", "-S", "-c", LOOK, str(tmp_path / "seen")]
-    run_script(HELD.format(taken=taken), *command, *files)
+    run_script(HELD.format(taken=taken, is_unknown=place == "unknown Python"), *command, *files)
     seen = dict(line.split() for line in (tmp_path / "seen").read_text().splitlines())
     assert [seen.pop(str(fd)) for fd in range(3)] == files
     assert list(seen.values()) == files[:1]
