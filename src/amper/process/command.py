@@ -51,7 +51,7 @@ Output = BoundedStream | int | HasFileno
 
 
 Starter = Callable[[Program, int, int, int, ReportPipe], int]
-"""What starts a program with its three streams: `spawn`, or what puts it in front of a terminal first."""
+"""What starts a program with its three streams: `spawn`, which is the default, or what puts it in front of a terminal first."""
 
 
 class Owner(InputOwner, Protocol):
@@ -76,7 +76,7 @@ class Command:
         stdout: Output,
         stderr: Output,
         owner: Owner,
-        start: Starter = spawn,
+        start: Starter | None = None,
         pty: Pty | None = None,
     ) -> None:
         """Start it. Raises CannotStart, and then nothing is left behind.
@@ -103,6 +103,7 @@ class Command:
                 child_stderr = (
                     child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
                 )
+            start = start or spawn
             self.pid = start(program, child_stdin, child_stdout, child_stderr, kernel.reports)
             self._watch()
         except Exception as error:
