@@ -51,7 +51,7 @@ Output = BoundedStream | int | HasFileno
 
 
 Starter = Callable[[Program, int, int, int, ReportPipe], int]
-"""What starts a program with its three streams: `spawn`, which is the default, or what puts it in front of a terminal first."""
+"""What starts a program with its three streams: `spawn`, or what puts it in front of a terminal first."""
 
 
 class Owner(InputOwner, Protocol):
