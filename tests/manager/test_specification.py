@@ -86,7 +86,12 @@ def test_methods_of_these_names_take_these(promised: dict[str, str]) -> None:
 def test_all_are_coroutines_but_those_that_have_to_be_plain() -> None:
     public = [name for name, _ in inspect.getmembers(JobManager, inspect.isfunction)]
     coroutines = {name for name in public if inspect.iscoroutinefunction(getattr(JobManager, name))}
-    assert {name for name in coroutines if not name.startswith("_")} == {*COROUTINES, *FAMILY, "start", "run"}
+    assert {name for name in coroutines if not name.startswith("_")} == {
+        *COROUTINES,
+        *FAMILY,
+        "start",
+        "run",
+    }
     plain = {name for name in public if not name.startswith("_")} - coroutines
     assert plain == PLAIN.keys() | ITERATORS.keys()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 from typing import Protocol
 
 from amper.flow.stream import BoundedStream
@@ -27,7 +26,6 @@ from amper.process.spawn import (
     STDOUT,
     CannotStart,
     Program,
-    ReportPipe,
     cannot_start,
     spawn,
 )
@@ -49,10 +47,6 @@ Input = int | bytes | HasFileno
 
 Output = BoundedStream | int | HasFileno
 """A stream to read into; DEVNULL, STDOUT, a descriptor or a file."""
-
-
-Starter = Callable[[Program, int, int, int, ReportPipe], int]
-"""What starts a program with its three streams: `spawn`, or what puts it in front of a terminal first."""
 
 
 class Owner(InputOwner, Protocol):
@@ -77,7 +71,6 @@ class Command:
         stdout: Output,
         stderr: Output,
         owner: Owner,
-        start: Starter = spawn,
         pty: Pty | None = None,
     ) -> None:
         """Start it. Raises CannotStart, and then nothing is left behind.

@@ -296,6 +296,8 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     try:
         child = subprocess.Popen(
             program.arguments,
+            # A name without a directory is looked for by Popen; a shell may be called by another's.
+            executable=program.executables[0] if b"/" in program.arguments[0] else None,
             cwd=program.cwd,
             env=None if environment is None else dict(line.split(b"=", 1) for line in environment),
             stdin=stdin,
