@@ -93,6 +93,19 @@ async def test_fg_waits_for_a_job_that_runs() -> None:
 
 
 @on_a_loop
+async def test_fg_lets_a_job_run_on_that_nobody_knows_yet_to_be_stopped() -> None:
+    async with JobManager() as manager:
+        id = await manager.start("echo ready; read line", stdin=PIPE)
+        await said(manager, id)
+        assert await typed(manager, "kill -STOP %1") == Said(0)
+        async with asyncio.TaskGroup() as group:
+            fg = group.create_task(typed(manager, "fg"))
+            await turn()
+            await manager.write_stdin(id, b"x\n")
+        assert fg.result() == Said(0, "echo ready; read line\n")
+
+
+@on_a_loop
 async def test_fg_of_a_job_that_is_over_or_not_there_fails() -> None:
     async with JobManager() as manager:
         assert (await typed(manager, "fg")).code == 1
