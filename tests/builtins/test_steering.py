@@ -126,6 +126,23 @@ async def test_fg_that_is_cancelled_leaves_the_job_running() -> None:
         assert await manager.get_status_string(id) == "running"
 
 
+@pytest.mark.parametrize(
+    "line, what",
+    [
+        ("fg", "cannot be resumed"),
+        ("bg", "cannot be resumed: it is stopped"),
+        ("stop %1", "cannot be stopped"),
+    ],
+)
+@on_a_loop
+async def test_a_job_of_which_there_is_nothing_to_signal(line: str, what: str) -> None:
+    async with JobManager() as manager:
+        id = await manager.register_stopped("vi", NO_PROCESS, NO_PROCESS)
+        verb = line.partition(" ")[0]
+        assert await typed(manager, line) == Said(1, "", f"{verb}: job 1 {what}\n")
+        assert await manager.get_status_string(id) == "stopped"
+
+
 @on_a_loop
 async def test_stop_holds_jobs_where_they_are() -> None:
     async with JobManager() as manager:
