@@ -24,9 +24,11 @@ async def bg(manager: JobManager, arguments: Sequence[str], report: Report) -> N
     """Resume jobs, and print a line for each."""
     _, specs = MANUAL.read(arguments)
     for info in await found(manager, specs or ["%+"], report):
+        # Also one that seems to run: it may have been told to stop a moment ago.
+        runs = await resume_job(manager, info.id)
         if info.status is JobStatus.RUNNING:
             report.complain(f"job {info.id} already in background", report.code)
-        elif await resume_job(manager, info.id):
+        elif runs:
             report.say(f"[{info.id}]{info.mark or ' '} {command_of(info)} &")
         elif info.status.is_final:
             report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")

@@ -21,10 +21,11 @@ async def stop_job(manager: JobManager, id: JobId) -> bool:
 
 async def resume_job(manager: JobManager, id: JobId) -> bool:
     """Let a job run on; False if there is nothing of it that could."""
-    is_there = await manager.signal(id, signal.SIGCONT)
+    if not await manager.signal(id, signal.SIGCONT):
+        return False
     # An embedder's own process: the record is ours to keep.
     await manager.resume_job(id)
-    return is_there
+    return True
 
 
 async def code_of(manager: JobManager, id: JobId) -> int:
