@@ -147,6 +147,7 @@ class Orphans:
         try:
             while (change := os.waitid(os.P_ALL, 0, ANY_CHANGE | os.WNOWAIT)) is not None:
                 if change.si_pid in shims:
+                    self._children.discard(change.si_pid)
                     _collect_shim(change, shim_ended)
                 else:
                     self._collect_orphan(change)
