@@ -47,8 +47,8 @@ class Rig:
         library = str(Path(amper.__file__).parent.parent)
         fds = (theirs.fileno(), owner)
         words = [sys.executable, "-I", "-S", "-c", _CODE, library, *map(str, fds)]
-        program = Program(words, pass_fds=fds)
-        pid = spawn(program, self.null, self.null, self.null, self.reports, "own group")
+        program = Program(words, pass_fds=fds, session="ours")
+        pid = spawn(program, self.null, self.null, self.null, self.reports)
         self.process = Process(pid)
         theirs.close()
         os.close(owner)
@@ -56,7 +56,7 @@ class Rig:
     def start(self, command: list[bytes], *, load: bool = True) -> Socket:
         """Hand a job over; return its channel."""
         ours, theirs = pair()
-        spec = Spec(command, (command[0],), None, [], ())
+        spec = Spec(command, (command[0],), None, [], (), "own")
         fds = [spec.to_file(), os.open("/", os.O_PATH)]
         if load:
             send_load(ours, [*fds, self.null, self.null, self.null])

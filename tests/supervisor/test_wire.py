@@ -99,7 +99,7 @@ def test_half_a_load_is_none(ends: Ends) -> None:
 
 
 def test_a_spec_of_any_size_comes_back_from_its_file() -> None:
-    spec = Spec([b"a", b"\xff" * 3_000_000], (b"/bin/a",), None, [b"A=b"] * 1000, (3, 500))
+    spec = Spec([b"a", b"\xff" * 3_000_000], (b"/bin/a",), None, [b"A=b"] * 1000, (3, 500), "ours")
     fd = spec.to_file()
     try:
         assert Spec.from_file(fd) == spec

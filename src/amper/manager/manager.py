@@ -407,6 +407,8 @@ class JobManager:
         if not isinstance(spec, str):
             raise TypeError(f"a job spec is a str, not {type(spec).__name__}")
         self._core.catch_up()
+        # Which job is current depends on which are stopped.
+        self._core.states.look_at_all()
         return find_job(self._table, spec).id
 
     async def running_count(self) -> int:
