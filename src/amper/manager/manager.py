@@ -405,7 +405,7 @@ class JobManager:
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         if job is None or job.known.pid is None:
             return None
         return job.known.pid, job.known.pgid or job.known.pid
@@ -413,7 +413,7 @@ class JobManager:
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         return [] if job is None else list(job.known.all_pgids)
 
     # Output.
@@ -535,7 +535,7 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await self._confirmed(self._lookup(id))
+        await _confirmed(self._lookup(id))
         _, runner = self._reachable(id)
         if runner is None:
             return False
@@ -703,14 +703,6 @@ class JobManager:
         runner.start()
         return job
 
-    async def _confirmed(self, job: Job | None) -> None:
-        """Wait until it is known which process a job has that was just started under a shim."""
-        if job is None or job.runner is None or job.status is JobStatus.QUEUED:
-            return
-        runner = local_runner(job)
-        if not runner.is_confirmed:
-            await runner.confirmed()
-
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
         job = self._lookup(id)
@@ -775,3 +767,12 @@ class JobManager:
         if grace_period is None:
             return self._core.grace_period
         return checked_seconds(grace_period, "grace_period")
+
+
+async def _confirmed(job: Job | None) -> None:
+    """Wait until it is known which process a job has that was just started under a shim."""
+    if job is None or job.runner is None or job.status is JobStatus.QUEUED:
+        return
+    runner = local_runner(job)
+    if not runner.is_confirmed:
+        await runner.confirmed()
