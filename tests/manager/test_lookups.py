@@ -276,7 +276,7 @@ async def test_reaping_gives_what_was_over_by_id_and_leaves_the_rest() -> None:
         assert await jobs.reap_finished() == []
 
 
-@pytest.mark.parametrize("bad", ["none", None, 5])
+@pytest.mark.parametrize("bad", ["forest", "none", None, 5])
 def test_a_containment_that_is_not_there_is_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="containment"):
         JobManager(containment=bad)

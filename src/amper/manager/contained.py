@@ -87,6 +87,9 @@ class ContainedRunner(CommandRunner):
         self.job.containment = "group"
         if self.cascade is not None:
             self.cascade.groups_added()
+        elif self._exit is not None and not self.is_over and self.command is not None:
+            # The leader is over, and who was to say that the rest is, is gone.
+            super()._await_descendants(self.command)
 
     # Whether anything is left, and how it is ended.
 

@@ -430,7 +430,7 @@ class JobManager:
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         if job is None or job.pid is None:
             return None
         return job.pid, job.pgid or job.pid
@@ -438,7 +438,7 @@ class JobManager:
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         return [] if job is None else list(job.pgids)
 
     # Output.
@@ -560,7 +560,7 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await self._confirmed(self._lookup(id))
+        await _confirmed(self._lookup(id))
         job, runner = self._reachable(id)
         if runner is None:
             return False
@@ -581,7 +581,7 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         return False if job is None else await self._core.stopping.stop(job)
 
     async def resume(self, id: JobId) -> bool:
@@ -591,7 +591,7 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         return False if job is None else await self._core.stopping.resume(job)
 
     async def finish(self, id: JobId, result: ExecResult) -> bool:
@@ -767,14 +767,6 @@ class JobManager:
         runner.start()
         return job
 
-    async def _confirmed(self, job: Job | None) -> None:
-        """Wait until it is known which process a job has that was just started under a shim."""
-        if job is None or job.runner is None or job.status is JobStatus.QUEUED:
-            return
-        runner = local_runner(job)
-        if not runner.is_confirmed:
-            await runner.confirmed()
-
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
         job = self._lookup(id)
@@ -839,3 +831,12 @@ class JobManager:
         if grace_period is None:
             return self._core.grace_period
         return checked_seconds(grace_period, "grace_period")
+
+
+async def _confirmed(job: Job | None) -> None:
+    """Wait until it is known which process a job has that was just started under a shim."""
+    if job is None or job.runner is None or job.status is JobStatus.QUEUED:
+        return
+    runner = local_runner(job)
+    if not runner.is_confirmed:
+        await runner.confirmed()
