@@ -32,6 +32,7 @@ from amper.manager.arguments import (
     checked_seconds,
     checked_signal,
     checked_timeout,
+    checked_title,
 )
 from amper.manager.channels import Channel, ChannelRunner, check_channel
 from amper.manager.closing import Closing
@@ -201,6 +202,7 @@ class JobManager:
         timeout: float | None = None,
         descendants: Descendants = "leave",
         pass_fds: Iterable[int] = (),
+        title: str | None = None,
         name: str | None = None,
         tags: Iterable[str] = (),
     ) -> JobId:
@@ -213,7 +215,8 @@ class JobManager:
 
         After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
         processes that outlive the leader: they are left running (`kill` reaches them), or the job
-        lasts as long as they do, or they are killed with its end.
+        lasts as long as they do, or they are killed with its end. `title` is what people read instead
+        of the command.
 
         A command that cannot start is a job that has ended: `failed:127` if it was not found, else
         `failed:126`, with the reason in `err`. Cancelling the caller loses no job: either nothing
@@ -224,6 +227,7 @@ class JobManager:
             TypeError, ValueError: an argument is of no use.
         """
         executed, text = checked_command(command)
+        text = checked_title(title, text)
         facts = checked_facts(text, name, tags)
         program = Program(executed, cwd, env, pass_fds)
         if isinstance(stdin, bytearray | memoryview):
