@@ -248,14 +248,18 @@ def is_zombie_or_gone(pid: int) -> bool:
 
 
 def run_script(
-    script: str, *arguments: str, closed: tuple[int, ...] = (), through: tuple[str, ...] = ()
+    script: str,
+    *arguments: str,
+    closed: tuple[int, ...] = (),
+    through: tuple[str, ...] = (),
+    flags: tuple[str, ...] = ("-X", "dev", "-W", "error"),
 ) -> str:
     """Run a Python program that changes its whole process; return what it printed.
 
     It must exit with 0. `closed` are those of its standard streams that it begins without; `through`
     is a command that executes it.
     """
-    command = [*through, sys.executable, "-X", "dev", "-W", "error", "-c", script, *arguments]
+    command = [*through, sys.executable, *flags, "-c", script, *arguments]
     if closed:
         closing = " ".join(f"{fd}>&-" for fd in closed)
         command = ["/bin/sh", "-c", f'exec "$@" {closing}', "sh", *command]

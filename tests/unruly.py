@@ -8,6 +8,7 @@ It imports next to nothing, because it is started hundreds of times.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 
@@ -122,6 +123,42 @@ def daemon_child(told: int) -> None:
     os._exit(0)
 
 
+def closing_child(told: int) -> None:
+    """Be a daemon that keeps nothing open, and cannot be asked to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setsid()
+    read_end, write_end = os.pipe()
+    if os.fork() != 0:
+        os.read(read_end, 1)
+        os._exit(0)
+    os.write(told, b"%d" % os.getpid())
+    os.write(write_end, b"x")
+    os.closerange(0, 4096)
+    pause_for_ever()
+
+
+def comet_child(told: int) -> None:
+    """Fork and end, fork and end: whoever looks is late. It lasts until somebody is faster."""
+    os.setsid()
+    os.write(told, b"%d" % os.getpid())
+    os.close(told)
+    while os.fork() == 0:
+        # Not so fast that every number of a process comes by in a second.
+        select.select([], [], [], 0.002)
+    os._exit(0)
+
+
+def bomb_child(told: int, depth: int = 3) -> None:
+    """Be a tree of processes that ignore SIGTERM, each in a group of its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    for _ in range(2 if depth else 0):
+        fork(bomb_child, depth - 1)
+    os.write(told, b"%d" % os.getpid())
+    os.close(told)
+    pause_for_ever()
+
+
 def refuse() -> None:
     while wait_for(signal.SIGTERM):
         say("ignored")
@@ -163,6 +200,18 @@ def endless_child(told: int) -> None:
 
 
 # The ways.
+
+
+def run_wild(tag: str) -> None:
+    """Have descendants that get away in every way we know; `tag` marks them all on a list of processes."""
+    children = (stubborn_child, own_session_child, daemon_child, closing_child, bomb_child)
+    say("ready", os.getpid(), *[fork(child) for child in (*children, comet_child)])
+    pause_for_ever()
+
+
+def run_tagged(tag: str, way: str) -> None:
+    """Misbehave in another way, marked by a tag on a list of processes."""
+    globals()[way]()
 
 
 def behave() -> None:

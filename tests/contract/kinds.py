@@ -23,6 +23,7 @@ from amper import (
     current_job,
     oneshot,
 )
+from amper.values import Containment
 from tests.handshakes import is_zombie_or_gone, said
 
 READY: Final = b"ready\n"
@@ -104,6 +105,7 @@ class CommandWork(Work):
     """A shell that does what it reads."""
 
     code_when_asked = 143
+    containment: Containment = "group"
 
     async def make(self, jobs: JobManager, asked: Asked = Asked.ENDS, **options: Any) -> JobId:
         trap = {
@@ -113,7 +115,7 @@ class CommandWork(Work):
         }
         self.jobs = jobs
         script = f'{trap[asked]}; echo ready; read -r line; eval "$line"'
-        id = await jobs.start(script, stdin=PIPE, **options)
+        id = await jobs.start(script, stdin=PIPE, containment=self.containment, **options)
         process = await jobs.get_process_info(id)
         self.pid = None if process is None else process[0]
         return id
@@ -124,6 +126,12 @@ class CommandWork(Work):
 
     def is_gone(self) -> bool:
         return self.pid is not None and is_zombie_or_gone(self.pid)
+
+
+class ContainedWork(CommandWork):
+    """The same under a shim."""
+
+    containment = "tree"
 
 
 class ElsewhereWork(Work):
@@ -162,5 +170,6 @@ class ElsewhereWork(Work):
 KINDS: Final[dict[str, type[Work]]] = {
     "coroutine": CoroutineWork,
     "command": CommandWork,
+    "contained": ContainedWork,
     "elsewhere": ElsewhereWork,
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from amper.job.job import Facts
 from amper.process.spawn import CommandLine
+from amper.values import Containment
 
 LONGEST_DELAY = 1e9
 """Thirty years: no event loop can count much further, and nobody will see the difference."""
@@ -89,6 +90,13 @@ def checked_signal(number: int) -> int:
     if number != 0 and number not in signal.valid_signals():
         raise ValueError(f"{int(number)} is no signal")
     return int(number)
+
+
+def checked_containment(containment: Containment) -> Containment:
+    """Return a level of containment. Raises ValueError for what is none."""
+    if containment not in ("group", "tree"):
+        raise ValueError(f'containment must be "group" or "tree", not {containment!r}')
+    return containment
 
 
 def checked_bound(bound: int | None, name: str, least: int) -> int | None:

@@ -56,6 +56,9 @@ class Closing:
             runner.abandon()
         core.remains.clear()
         core.untracked.clear()
+        keepers = core.end_keepers()
+        if keepers is not None:
+            await self._until(keepers)
         await self._until(core.files.drain(core.enter()))
         core.table.events.close()
         core.close_kernel()

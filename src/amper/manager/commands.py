@@ -12,14 +12,14 @@ import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from amper.job.job import CommandJob
 from amper.job.runner import Streams
 from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
-from amper.process.command import Command, HasFileno, Input
+from amper.process.command import Command, HasFileno, Input, Output
 from amper.process.group import GroupWatch
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
@@ -29,6 +29,15 @@ from amper.values import Ended, EndedBy, ExitStatus
 TIMED_OUT: Final = 124
 LOST: Final = 1
 """The code of a result that nobody knows: it is no success."""
+
+
+class Files(TypedDict):
+    """The standard streams of a command."""
+
+    stdin: Input
+    stdout: Output
+    stderr: Output
+
 
 Descendants = Literal["leave", "wait", "kill"]
 
@@ -88,35 +97,21 @@ class CommandRunner(LocalRunner):
         options.stderr = self._duplicate(options.stderr)
 
     def start(self) -> None:
-        options, streams = self._options, self.streams
+        options = self._options
         assert options is not None
-        assert streams is not None
         self._options = None
         try:
-            self.command = Command(
-                self.reports.kernel,
-                options.program,
-                stdin=options.stdin,
-                stdout=streams.stdout if options.stdout == PIPE else options.stdout,
-                stderr=streams.stderr if options.stderr == PIPE else options.stderr,
-                owner=self,
-            )
+            self.command = self._command(options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
-            failure = error if isinstance(error, CannotStart) else cannot_start(error)
-            streams.stderr.write(f"amper: {failure.reason}\n".encode("utf-8", "replace"))
-            self._report(Ended(closed(streams, failure.code)))
+            self.start_failed(error if isinstance(error, CannotStart) else cannot_start(error))
             if not isinstance(error, Exception):
                 raise
             return
         finally:
             self._close_duplicates()
+        self._begun(self.command)
         self.stdin_changed()
-        job = self.job
-        assert isinstance(job, CommandJob)
-        job.pid = self.command.pid
-        if self.command.group is not None:
-            self.add_group(self.command.group)
         if options.stdin == PIPE:
             self._is_fed = True
         if options.descendants != "leave":
@@ -125,6 +120,38 @@ class CommandRunner(LocalRunner):
             self._timeout = options.timeout
             self._deadline = self.reports.kernel.loop.time() + options.timeout
             self.set_timer()
+
+    def _command(self, options: CommandOptions) -> Command:
+        """Start it. Raises CannotStart."""
+        return Command(self.reports.kernel, options.program, **self._files(options), owner=self)
+
+    def _files(self, options: CommandOptions) -> Files:
+        """Return its standard streams, as a `Command` takes them."""
+        streams = self.streams
+        assert streams is not None
+        return {
+            "stdin": options.stdin,
+            "stdout": streams.stdout if options.stdout == PIPE else options.stdout,
+            "stderr": streams.stderr if options.stderr == PIPE else options.stderr,
+        }
+
+    def _begun(self, command: Command) -> None:
+        """Put down which process the job has."""
+        self._put_down(command)
+
+    def _put_down(self, command: Command) -> None:
+        job = self.job
+        assert isinstance(job, CommandJob)
+        job.pid = command.pid
+        if command.group is not None:
+            self.add_group(command.group)
+
+    def start_failed(self, failure: CannotStart) -> None:
+        """It could not be started: that is how the job ended."""
+        streams = self.streams
+        assert streams is not None
+        streams.stderr.write(f"amper: {failure.reason}\n".encode("utf-8", "replace"))
+        self._report(Ended(closed(streams, failure.code)))
 
     def discard(self) -> None:
         super().discard()
@@ -248,15 +275,23 @@ class CommandRunner(LocalRunner):
         group = command.group
         if group is not None and group.is_closed:
             self.groups = [other for other in self.groups if other is not group]
-        if self._descendants == "leave" or group is None or group.is_gone():
+        if self._descendants == "leave" or not self._has_descendants(command):
             self._finish()
         elif self._descendants == "wait":
-            self._watch = GroupWatch(group, self.reports.kernel, self)
-            self._watch.check()
+            self._await_descendants(command)
         else:
             self.reports.kill_soon(self)
         if self.cascade is not None:
             self.cascade.work_ended()
+
+    def _has_descendants(self, command: Command) -> bool:
+        """Return whether the leader has left anything behind that counts as the job."""
+        return command.group is not None and not command.group.is_gone()
+
+    def _await_descendants(self, command: Command) -> None:
+        assert command.group is not None
+        self._watch = GroupWatch(command.group, self.reports.kernel, self)
+        self._watch.check()
 
     def group_gone(self) -> None:
         """What the job waited for beside its leader is over."""

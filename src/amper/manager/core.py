@@ -30,6 +30,7 @@ from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel
+from amper.supervisor.keepers import Keepers
 from amper.values import Ended, EndedBy, JobId, JobStatus
 
 _ASKS_TO_END: Final = frozenset(
@@ -55,6 +56,7 @@ class Core:
         self.remains = Remains()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
+        self._keepers: Keepers | None = None
         self._steps: Steps | None = None
         self._is_starting = False
         self._loop_ends: bool | None = None
@@ -108,6 +110,13 @@ class Core:
         if self._kernel is None:
             self._kernel = Kernel(self.enter())
         return self._kernel
+
+    @property
+    def keepers(self) -> Keepers:
+        """Who starts contained commands; the first of them starts one."""
+        if self._keepers is None:
+            self._keepers = Keepers(self.kernel, self.grace_period)
+        return self._keepers
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
         before, self._loop = self._loop, loop
@@ -202,6 +211,16 @@ class Core:
             if runner.ended_by is None or runner.ended_by.cause != "loop_closed":
                 self._start_queued()
 
+    def job_stopped(self, runner: LocalRunner) -> None:
+        """Take note that a job was stopped, from its runner."""
+        if runner.job.status is JobStatus.RUNNING:
+            self.table.stopped(runner.job)
+
+    def job_resumed(self, runner: LocalRunner) -> None:
+        """Take note that a job runs on, from its runner."""
+        if runner.job.status is JobStatus.STOPPED:
+            self.table.resumed(runner.job)
+
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade for a runner that was told to end."""
         self.cascade(runner, self.grace_period)
@@ -267,6 +286,10 @@ class Core:
         """Let go of some of what finished jobs have left behind, if it is dead."""
         if self._kernel is not None:
             self.remains.sweep(self._kernel)
+
+    def end_keepers(self) -> asyncio.Future[None] | None:
+        """End the keepers, if there are any, and return a future that is done when they are over."""
+        return None if self._keepers is None else self._keepers.close()
 
     def close_kernel(self) -> None:
         """Close what was opened for commands, when nothing of them is left to be watched."""

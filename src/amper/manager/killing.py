@@ -174,6 +174,14 @@ class Cascade:
         """Nothing of one of the groups is left."""
         self._check()
 
+    def groups_added(self) -> None:
+        """There is more to be ended than before."""
+        if self.outcome is None and self._next_step != "ask":
+            self._watch_groups()
+            self._signal(signal.SIGKILL if self._next_step == "give up" else signal.SIGTERM)
+            self._signal(signal.SIGCONT)
+            self._check()
+
     def abandon(self) -> None:
         """Stop for good: its loop is closed, and whoever waited for the outcome with it."""
         self.outcome = False
@@ -200,7 +208,7 @@ class Cascade:
         """Watch every group of the job, also those that it got after the cascade began."""
         if self._kernel is not None:
             known = {watch.group for watch in self._watches}
-            new = [group for group in self._runner.groups if group not in known]
+            new = [group for group in self._runner.watched_groups if group not in known]
             watches = [GroupWatch(group, self._kernel, self) for group in new]
             self._watches = (*self._watches, *watches)
         # While their parents live: nobody finds them afterwards.
@@ -216,7 +224,8 @@ class Cascade:
         self._runner.insist()
         self._watch_groups()
         self._signal(signal.SIGKILL)
-        limit = KILL_LIMIT if self._watches else min(self._grace_period, KILL_LIMIT)
+        has_processes = self._watches or self._runner.is_contained
+        limit = KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT)
         self._next_step = "give up"
         self._deadline = self._loop.time() + limit
         self._steps.at(self._deadline, self)
@@ -233,6 +242,7 @@ class Cascade:
 
     def _give_up(self) -> None:
         survivors = {pid for watch in self._watches for pid in watch.survivors()}
+        survivors |= self._runner.survivors()
         if survivors:
             self._runner.name_survivors(sorted(survivors))
         self._end(is_dead=False)

@@ -27,6 +27,7 @@ from amper.manager.arguments import (
     check_process,
     checked_bound,
     checked_command,
+    checked_containment,
     checked_facts,
     checked_offset,
     checked_seconds,
@@ -37,6 +38,7 @@ from amper.manager.arguments import (
 from amper.manager.channels import Channel, ChannelRunner, check_channel
 from amper.manager.closing import Closing
 from amper.manager.commands import CommandOptions, CommandRunner, Descendants
+from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
 from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose, own_streams
 from amper.manager.runner import LocalRunner
@@ -90,13 +92,12 @@ class JobManager:
         """Make an empty manager; no loop needs to run yet.
 
         `finished_retention` is how many finished jobs stay after somebody got their result, newest
-        first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `max_running`
+        first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `containment` is how
+        commands are held together, where `start` does not say it. `max_running`
         bounds the commands and coroutines that run at once; more of them are queued. The next one
         starts with the end of another, before those who wait for that one go on.
         """
-        if containment != "group":
-            raise ValueError('containment must be "group": no other level is there yet')
-        self._containment: Containment = containment
+        self._containment: Containment = checked_containment(containment)
         self._core = Core(
             finished_retention=checked_bound(finished_retention, "finished_retention", 0),
             grace_period=checked_seconds(grace_period, "grace_period"),
@@ -203,6 +204,7 @@ class JobManager:
         descendants: Descendants = "leave",
         pass_fds: Iterable[int] = (),
         title: str | None = None,
+        containment: Containment | None = None,
         name: str | None = None,
         tags: Iterable[str] = (),
     ) -> JobId:
@@ -217,6 +219,11 @@ class JobManager:
         processes that outlive the leader: they are left running (`kill` reaches them), or the job
         lasts as long as they do, or they are killed with its end. `title` is what people read instead
         of the command.
+
+        With containment `group` a kill reaches the command's process group and, as far as they are
+        found, its descendants. With `tree` it runs under a shim, which reaches all that it ever
+        started and proves that nothing is left; it ends with this process, even by `kill -9`.
+        Which process it is is known a few milliseconds after the start.
 
         A command that cannot start is a job that has ended: `failed:127` if it was not found, else
         `failed:126`, with the reason in `err`. Cancelling the caller loses no job: either nothing
@@ -235,14 +242,15 @@ class JobManager:
             stdin = bytes(stdin)
         options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
         directory = absolute(cwd)
+        level = self._containment if containment is None else checked_containment(containment)
         core = self._core
         loop = core.enter_open()
         if not self._pace.has_room(loop):
             await self._pace.turn(loop)
             core.enter_open()
         core.sweep_remains()
-        runner = CommandRunner(options)
-        job = CommandJob(text, runner, facts, containment=self._containment, cwd=directory)
+        runner = CommandRunner(options) if level == "group" else ContainedRunner(options)
+        job = CommandJob(text, runner, facts, containment=level, cwd=directory)
         return core.begin(job, runner)
 
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
@@ -419,6 +427,7 @@ class JobManager:
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
         job = self._lookup(id)
+        await self._confirmed(job)
         if job is None or job.pid is None:
             return None
         return job.pid, job.pgid or job.pid
@@ -426,6 +435,7 @@ class JobManager:
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
+        await self._confirmed(job)
         return [] if job is None else list(job.pgids)
 
     # Output.
@@ -547,6 +557,7 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
+        await self._confirmed(self._lookup(id))
         _, runner = self._reachable(id)
         if runner is None:
             return False
@@ -714,6 +725,14 @@ class JobManager:
         self._core.add(job, runner, happening)
         runner.start()
         return job
+
+    async def _confirmed(self, job: Job | None) -> None:
+        """Wait until it is known which process a job has that was just started under a shim."""
+        if job is None or job.runner is None or job.status is JobStatus.QUEUED:
+            return
+        runner = local_runner(job)
+        if not runner.is_confirmed:
+            await runner.confirmed()
 
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""

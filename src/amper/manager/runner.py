@@ -12,6 +12,7 @@ from amper.job.runner import Runner
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.scan import Members
+from amper.supervisor.keepers import Keepers
 from amper.values import Ended, EndedBy
 
 if TYPE_CHECKING:
@@ -26,8 +27,21 @@ class Reports(Protocol):
         """What commands need. Raises OSError where there is no descriptor to open it."""
         ...
 
+    @property
+    def keepers(self) -> Keepers:
+        """Who starts contained commands. Raises OSError where there is no descriptor to open it."""
+        ...
+
     def job_ended(self, runner: LocalRunner, report: Ended) -> None:
         """Take the one report of `runner`."""
+        ...
+
+    def job_stopped(self, runner: LocalRunner) -> None:
+        """Take note that the job of `runner` was stopped."""
+        ...
+
+    def job_resumed(self, runner: LocalRunner) -> None:
+        """Take note that the job of `runner` runs on."""
         ...
 
     def kill_soon(self, runner: LocalRunner) -> None:
@@ -52,6 +66,10 @@ class LocalRunner(Runner):
     cascade: Cascade | None = None
     has_place = False
     signals_sent: frozenset[int] = frozenset()
+    is_confirmed = True
+    """Whether it is known which process the job has, if any."""
+    is_contained = False
+    """Whether somebody beside us ends what the job has started, and proves it."""
 
     def be_cancelled(self) -> None:
         """The job's own token was tripped."""
@@ -65,6 +83,18 @@ class LocalRunner(Runner):
             token.on_cancel(lambda: self.reports.on_loop(lambda: self._token_cancelled(token)))
             self.token = token
         return self.token
+
+    async def confirmed(self) -> None:
+        """Wait until it is known which process the job has, if any."""
+
+    @property
+    def watched_groups(self) -> Sequence[ProcessGroup]:
+        """The groups that a cascade has to end itself."""
+        return self.groups
+
+    def survivors(self) -> set[int]:
+        """Look, at once, who lives of what the job has started, beside its groups."""
+        return set()
 
     def add_group(self, group: ProcessGroup) -> None:
         """Count a process group as the job's; it is closed with the rest."""

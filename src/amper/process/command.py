@@ -94,17 +94,16 @@ class Command:
         childs: list[int] = []
         try:
             kernel.reserve.fill()
-            if pty is not None:
-                child_stdin = child_stdout = child_stderr = self._open_terminal(pty, stdin, stdout)
-                start = pty.start
-            else:
+            if pty is None:
                 child_stdin = self._open_stdin(stdin, childs)
                 child_stdout = self._open_output(stdout, childs)
                 child_stderr = (
                     child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
                 )
-            self.pid = start(program, child_stdin, child_stdout, child_stderr, kernel.reports)
-            self._watch()
+            else:
+                child_stdin = child_stdout = child_stderr = self._open_terminal(pty, stdin, stdout)
+                program = pty.program(program)
+            self._launch(program, child_stdin, child_stdout, child_stderr)
         except Exception as error:
             self.close()
             if isinstance(error, CannotStart):
@@ -189,6 +188,11 @@ class Command:
         childs.append(write_end)
         self._pumps = (*self._pumps, OutputPump(read_end, output, self._kernel.poller))
         return write_end
+
+    def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
+        """Start the program, and see to it that its end is heard of."""
+        self.pid = spawn(program, stdin, stdout, stderr, self._kernel.reports)
+        self._watch()
 
     def _watch(self) -> None:
         """Watch the process that runs now. If that cannot be, it must not run on."""

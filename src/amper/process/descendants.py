@@ -24,8 +24,8 @@ def hold_descendants(pid: int, is_ours: Callable[[], bool], reserve: Reserve) ->
     found: list[Held] = []
     parents: list[tuple[int, Callable[[], bool]]] = [(pid, is_ours)]
     for parent, is_alive in parents:
-        for child in _children(parent):
-            pidfd = _hold(child, parent, is_alive, reserve)
+        for child in children_of(parent):
+            pidfd = hold_child(child, parent, is_alive, reserve)
             if pidfd is not None:
                 found.append((child, pidfd))
                 parents.append((child, partial(is_alive_at, pidfd)))
@@ -43,7 +43,9 @@ def is_alive_at(pidfd: int) -> bool:
     return True
 
 
-def _hold(child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserve) -> int | None:
+def hold_child(
+    child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserve
+) -> int | None:
     """Return a pidfd of the child if it is one; None if it is gone, or cannot be held or proved."""
     try:
         pidfd = reserve.pidfd_open(child)
@@ -59,7 +61,7 @@ def _hold(child: int, parent: int, is_alive: Callable[[], bool], reserve: Reserv
     return pidfd
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """Return the children of all threads of a process; none where the kernel does not tell."""
     found: list[int] = []
     try:

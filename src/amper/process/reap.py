@@ -5,7 +5,9 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import re
 import struct
+from functools import cache
 from typing import Final, NamedTuple
 
 from amper.values import ExitStatus, Usage
@@ -40,10 +42,10 @@ def reap(pid: int, pidfd: int) -> Exit | None:
             return None
         _, status, used = os.wait4(pid, os.WNOHANG)
     except ChildProcessError:
-        return Exit(_status_of_reaped(pidfd), None)
+        return Exit(status_of_reaped(pidfd), None)
     # ru_maxrss is in KiB on Linux.
     return Exit(
-        SUCCESS if status == 0 else _decoded(status),
+        SUCCESS if status == 0 else decoded(status),
         Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024),
     )
 
@@ -53,7 +55,7 @@ def peek(pidfd: int) -> Exit | None:
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return Exit(_status_of_reaped(pidfd), None)
+        return Exit(status_of_reaped(pidfd), None)
     if info is None:
         return None
     usage = _usage_of_zombie(pidfd)
@@ -77,7 +79,7 @@ def _usage_of_zombie(pidfd: int) -> Usage | None:
     return Usage(user, system, max_rss * 1024)
 
 
-def _status_of_reaped(pidfd: int) -> ExitStatus | None:
+def status_of_reaped(pidfd: int) -> ExitStatus | None:
     info = array.array("B", bytes(64))
     struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
     try:
@@ -88,10 +90,26 @@ def _status_of_reaped(pidfd: int) -> ExitStatus | None:
     if not mask & _PIDFD_INFO_EXIT:
         return None
     (status,) = struct.unpack_from("=i", info, _EXIT_CODE_OFFSET)
-    return _decoded(status)
+    return decoded(status)
 
 
-def _decoded(status: int) -> ExitStatus:
+@cache
+def tells_exits() -> bool:
+    """Return whether the kernel tells by a pidfd how a process ended that its parent has reaped."""
+    info = array.array("B", bytes(64))
+    struct.pack_into("=Q", info, 0, _PIDFD_INFO_EXIT)
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info, True)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (6, 15)
+
+
+def decoded(status: int) -> ExitStatus:
+    """Turn a wait status into how a process ended."""
     if os.WIFSIGNALED(status):
         return ExitStatus.signaled(os.WTERMSIG(status), os.WCOREDUMP(status))
     return ExitStatus.exited(os.WEXITSTATUS(status))

@@ -6,12 +6,15 @@ share one, and whoever asks during a look gets the next: what it is told began a
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
+
+if TYPE_CHECKING:
+    # Shims read places with this file, and have no event loop.
+    import asyncio
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 `_posixsubprocess.fork_exec` is what `subprocess.Popen` itself stands on. It is private, so it is
 used on the Pythons whose signature we know; on any other, Popen does the same work, slower.
 Nothing of ours runs between vfork and exec, and exec closes whatever we opened (PEP 446).
+Keepers and shims use this file too, and pay in memory for all that it imports.
 
 vfork holds its caller until the child has executed the program or given up, so that one pipe serves
 all children for telling why they did: what it holds after a fork is this child's.
@@ -16,13 +17,11 @@ import fcntl
 import os
 import select
 import stat
-import subprocess
 import sys
 import termios
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import index
-from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
@@ -44,6 +43,11 @@ __all__ = [
     "Session",
     "spawn",
 ]
+
+PIPE: Final = -1
+STDOUT: Final = -2
+DEVNULL: Final = -3
+"""The constants of `subprocess`, which a keeper does not import."""
 
 KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
 
@@ -127,14 +131,45 @@ class Program:
         except ValueError as error:
             self.reason = str(error)
 
+    @classmethod
+    def of_parts(
+        cls,
+        arguments: list[bytes],
+        executables: tuple[bytes, ...],
+        cwd: bytes | None,
+        environment: list[bytes] | None,
+        passed_fds: tuple[int, ...],
+        session: Session,
+    ) -> Program:
+        """Return one that was encoded, and checked, in another process."""
+        program = cls.__new__(cls)
+        program.arguments = arguments
+        program.executables = executables
+        program.cwd = cwd
+        program.environment = environment
+        program.passed_fds = passed_fds
+        program.session = session
+        program.reason = None
+        program.audited = (arguments[0], arguments, cwd, None)
+        return program
+
+    def audit(self) -> None:
+        """Let the host hear of the start what it would hear from Popen, if that did it."""
+        sys.audit("subprocess.Popen", *self.audited)
+
     def pin(self) -> None:
         """Take the working directory and the environment of this moment, for a start that comes later."""
         if self.reason is None:
             # A directory that is gone cannot be named, and will not be there later either.
             with contextlib.suppress(FileNotFoundError):
                 self.cwd = os.path.abspath(self.cwd or b".")
-            if self.environment is None:
-                self.environment = _environment(os.environ)
+            self.pin_environment()
+
+    def pin_environment(self) -> list[bytes]:
+        """Take the environment of this moment, if it has no other; return it."""
+        if self.environment is None:
+            self.environment = _environment(os.environ)
+        return self.environment
 
 
 class ReportPipe:
@@ -169,7 +204,13 @@ class ReportPipe:
     __del__ = close
 
 
-def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe) -> int:
+def spawn(
+    program: Program,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    reports: ReportPipe,
+) -> int:
     """Start `program` with the three descriptors as its standard streams; return its pid.
 
     The child leads a process group, and a session unless the program says `ours`. It has the default
@@ -180,8 +221,7 @@ def spawn(program: Program, stdin: int, stdout: int, stderr: int, reports: Repor
         raise CannotStart(NOT_EXECUTABLE, program.reason)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
-    # What the host would hear from Popen, if that did it.
-    sys.audit("subprocess.Popen", *program.audited)
+    program.audit()
     try:
         error_read = reports.read_end
     except OSError as error:
@@ -238,6 +278,9 @@ def cannot_start(error: BaseException) -> CannotStart:
 
 
 def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
+    # A keeper imports it at its start, since its files may be gone later.
+    import subprocess
+
     environment = program.environment
     try:
         child = subprocess.Popen(
@@ -293,6 +336,12 @@ def _on_path(executable: bytes, path: str) -> tuple[bytes, ...]:
     )
 
 
+def no_descriptor(program: Program, why: str) -> CannotStart:
+    """What the program was to be given is not open."""
+    name = os.fsdecode(program.arguments[0])
+    return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
+
+
 def exec_failure(report: bytes, program: Program) -> CannotStart:
     """Turn what the child wrote before it gave up (`OSError:ERRNO:STAGE`) into a reason."""
     kind, _, rest = report.partition(b":")
@@ -305,7 +354,7 @@ def exec_failure(report: bytes, program: Program) -> CannotStart:
     # Before Python 3.13 the child does not tell what of its preparations failed.
     is_chdir = program.cwd is not None and code != errno.EBADF
     if stage == b"noexec" and not is_chdir:
-        return CannotStart(NOT_EXECUTABLE, f"cannot give {name} its descriptors: {why}")
+        return no_descriptor(program, why)
     if stage in (b"noexec", b"noexec:chdir"):
         directory = os.fsdecode(program.cwd or b"")
         return CannotStart(NOT_EXECUTABLE, f"cannot change to the directory {directory}: {why}")

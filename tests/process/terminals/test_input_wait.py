@@ -15,7 +15,7 @@ import pytest
 
 from amper.process.descriptors import Reserve
 from amper.process.scan import members_of
-from amper.process.spawn import Program, ReportPipe
+from amper.process.spawn import Program, ReportPipe, spawn
 from amper.process.terminals import input_wait
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.pty import Pty, open_pty
@@ -65,7 +65,7 @@ def job(command: str | list[str], says: bytes = b"") -> Iterator[Job]:
     env = os.environ | {"TERM": "xterm"}
     try:
         slave = pty.slave
-        pid = pty.start(Program(command, env=env), slave, slave, slave, ReportPipe())
+        pid = spawn(pty.program(Program(command, env=env)), slave, slave, slave, ReportPipe())
         try:
             started = Job(pty, pid)
             started.until(says)
@@ -242,7 +242,7 @@ UNPRIVILEGED = """
 import os, select, sys
 from amper.process.terminals import input_wait
 from amper.process.terminals.pty import open_pty
-from amper.process.spawn import Program, ReportPipe
+from amper.process.spawn import Program, ReportPipe, spawn
 
 if os.geteuid() == 0:
     os.setgroups([])
@@ -250,7 +250,7 @@ if os.geteuid() == 0:
     os.setuid(65534)
 pty = open_pty()
 command = "echo ready; exec cat"
-pid = pty.start(Program(command), pty.slave, pty.slave, pty.slave, ReportPipe())
+pid = spawn(pty.program(Program(command)), pty.slave, pty.slave, pty.slave, ReportPipe())
 assert os.read(pty.master, 100) == b"ready\\r\\n"
 while open(f"/proc/{pid}/comm").read() != "cat\\n" or "S (sl" not in open(f"/proc/{pid}/status").read():
     pass

@@ -14,7 +14,7 @@ import pytest
 from amper import BoundedStream
 from amper.process.poller import Poller
 from amper.process.pump import LateOutput
-from amper.process.spawn import CannotStart, Program, ReportPipe
+from amper.process.spawn import CannotStart, Program, ReportPipe, spawn
 from amper.process.terminals.pty import Pty, open_pty
 from amper.process.terminals.pty_pump import HOLDS, MasterInput, MasterPump
 from amper.process.terminals.terminal import Size
@@ -36,7 +36,7 @@ def started(command: str | list[str]) -> Iterator[tuple[Pty, int]]:
     pty = open_pty()
     try:
         program = Program(command)
-        pid = pty.start(program, pty.slave, pty.slave, pty.slave, ReportPipe())
+        pid = spawn(pty.program(program), pty.slave, pty.slave, pty.slave, ReportPipe())
         try:
             yield pty, pid
         finally:
@@ -70,7 +70,7 @@ class Job:
         self.pty = open_pty()
         self.device = self.pty.device
         slave = self.pty.slave
-        self.pid = self.pty.start(Program(command), slave, slave, slave, ReportPipe())
+        self.pid = spawn(self.pty.program(Program(command)), slave, slave, slave, ReportPipe())
         self.stream = BoundedStream(16 * 1024 * 1024)
         self.typist = Typist()
         self.stdin = MasterInput(self.pty, poller, self.typist)
@@ -171,7 +171,7 @@ async def test_all_that_a_leader_wrote_is_there_when_it_is_dead(poller: Poller) 
         slave = pty.slave
         script = f"import os; os.write(1, b'x' * {size})"
         program = Program([sys.executable, "-I", "-S", "-c", script])
-        pid = pty.start(program, slave, slave, slave, ReportPipe())
+        pid = spawn(pty.program(program), slave, slave, slave, ReportPipe())
         stream = BoundedStream(1024 * 1024)
         # Without a turn of the loop nothing is read until its end.
         pump = MasterPump(pty, stream, poller)

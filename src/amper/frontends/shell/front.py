@@ -56,9 +56,8 @@ class FrontLauncher(Launcher):
         return await self._outcome(id, result)
 
     async def _begin(self, order: Order, **options: Any) -> JobId:
-        if not hasattr(self.jobs, "foreground"):
-            if options.pop("foreground"):
-                options |= {"stdin": 0, "stdout": 1, "stderr": 2}
+        if not hasattr(self.jobs, "foreground") and options.pop("foreground"):
+            options |= {"stdin": 0, "stdout": 1, "stderr": 2}
         return await self.jobs.start(order.command, **self.options_of(order, **options))
 
     async def _follow(self, id: JobId) -> ExecResult | None:

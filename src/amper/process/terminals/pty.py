@@ -11,7 +11,7 @@ import os
 from typing import Final
 
 from amper.process.descriptors import above_streams
-from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program, ReportPipe, spawn
+from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program
 from amper.process.terminals.terminal import Size, set_size_of, size_of
 from amper.process.trampoline import through_shell
 
@@ -56,18 +56,15 @@ class Pty:
         """Change its size, which the group in front hears of (SIGWINCH)."""
         return set_size_of(self.master, size)
 
-    def start(
-        self, program: Program, stdin: int, stdout: int, stderr: int, reports: ReportPipe
-    ) -> int:
-        """Start a program in a session of its own that this terminal controls; return its pid.
+    def program(self, program: Program) -> Program:
+        """Return what executes `program`, with this terminal in control of the session it leads.
 
-        Its standard input is the terminal; the other two are what they are. Raises CannotStart.
+        Its standard input must be the terminal. Raises CannotStart.
         """
         assert program.session == "own"
-        assert stdin == self.slave
         if program.reason is not None:
             raise CannotStart(NOT_EXECUTABLE, program.reason)
-        return spawn(through_shell(program, _STEP), stdin, stdout, stderr, reports)
+        return through_shell(program, _STEP)
 
     def close_slave(self) -> None:
         """Let the job's processes be the last that hold the terminal open."""

@@ -1,0 +1,173 @@
+"""Commands that a shim contains, as jobs: the same job, whose end is heard of by mail.
+
+1. It is in the table, and has its streams, before it is started; which process it has is known when the
+   shim says so.
+2. As long as the shim lives it is the shim that ends what the job has started, and proves it. What the
+   cascade decides is when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+from amper.job.job import CommandJob
+from amper.manager.commands import CommandOptions, CommandRunner
+from amper.manager.coroutines import CANCELLED, closed
+from amper.process.command import Command
+from amper.process.group import ProcessGroup
+from amper.process.scan import Members
+from amper.process.spawn import CannotStart
+from amper.supervisor.command import ContainedCommand
+from amper.values import Ended
+
+
+class ContainedRunner(CommandRunner):
+    """Runs one OS command under a shim."""
+
+    is_contained = True
+    is_confirmed = False
+    command: ContainedCommand | None
+    _curious: Sequence[asyncio.Future[None]] = ()
+
+    def _command(self, options: CommandOptions) -> ContainedCommand:
+        reports = self.reports
+        return ContainedCommand(
+            reports.keepers, reports.kernel, options.program, **self._files(options), owner=self
+        )
+
+    def _begun(self, command: Command) -> None:
+        """Nothing is known yet."""
+
+    # What the shim says.
+
+    def leader_started(self) -> None:
+        """Put down which process the job has."""
+        assert self.command is not None
+        self._put_down(self.command)
+        self._be_confirmed()
+
+    def leader_stopped(self) -> None:
+        """Put down that the job was stopped, by whomever."""
+        if not self.is_over:
+            self.reports.job_stopped(self)
+
+    def leader_continued(self) -> None:
+        """Put down that it runs on."""
+        if not self.is_over:
+            self.reports.job_resumed(self)
+
+    def start_failed(self, failure: CannotStart) -> None:
+        if self.command is not None:
+            self.command.close()
+        self._be_confirmed()
+        if not self.is_over:
+            super().start_failed(failure)
+
+    def start_withdrawn(self) -> None:
+        """It was asked to end before it ran."""
+        assert self.command is not None
+        assert self.streams is not None
+        self.command.close()
+        self._be_confirmed()
+        if not self.is_over:
+            self._report(Ended(closed(self.streams, CANCELLED)))
+
+    def tree_gone(self) -> None:
+        """Nothing of the job is left."""
+        self._be_confirmed()
+        if self.cascade is not None:
+            self.cascade.work_ended()
+        self.all_died()
+
+    def shim_lost(self) -> None:
+        """From now on the leader's group is all that can be reached."""
+        self._be_confirmed()
+        assert isinstance(self.job, CommandJob)
+        self.job.containment = "group"
+        if self.cascade is not None:
+            self.cascade.groups_added()
+
+    # Whether anything is left, and how it is ended.
+
+    @property
+    def _has_shim(self) -> bool:
+        command = self.command
+        return command is not None and not command.is_gone and not command.is_adrift
+
+    @property
+    def has_work(self) -> bool:
+        return self._has_shim or super().has_work
+
+    @property
+    def has_remains(self) -> bool:
+        return self._has_shim or super().has_remains
+
+    @property
+    def watched_groups(self) -> Sequence[ProcessGroup]:
+        command = self.command
+        if command is None or not self._has_shim:
+            return self.groups
+        return [group for group in self.groups if group is not command.group]
+
+    def has_members(self, members: Members) -> bool:
+        return self._has_shim or super().has_members(members)
+
+    def ask_to_end(self) -> None:
+        if self.command is not None:
+            self.command.ask()
+
+    def insist(self) -> None:
+        if self.command is not None:
+            self.command.insist()
+
+    def survivors(self) -> set[int]:
+        return set() if self.command is None else self.command.survivors()
+
+    def ask_to_stop(self) -> bool:
+        """Stop the leader's group; the shim reports it. False if nobody can be reached."""
+        return self._signal_group(signal.SIGSTOP)
+
+    def ask_to_resume(self) -> bool:
+        """Let the leader's group run on; the shim reports it. False if nobody can be reached."""
+        return self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> bool:
+        group = None if self.command is None else self.command.group
+        return group is not None and group.signal(number)
+
+    def _has_descendants(self, command: Command) -> bool:
+        return self._has_shim or super()._has_descendants(command)
+
+    def _await_descendants(self, command: Command) -> None:
+        # The shim says when they are gone.
+        if not self._has_shim:
+            super()._await_descendants(command)
+
+    # Those who want to know which process it is.
+
+    async def confirmed(self) -> None:
+        while not self.is_confirmed and not self.is_over:
+            waiter = asyncio.get_running_loop().create_future()
+            self._curious = (*self._curious, waiter)
+            await waiter
+
+    def _be_confirmed(self) -> None:
+        self.is_confirmed = True
+        curious, self._curious = self._curious, ()
+        for waiter in curious:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def loop_closed(self) -> None:
+        self._curious = ()
+        super().loop_closed()
+
+    def discard(self) -> None:
+        self._be_confirmed()
+        super().discard()
+
+    def abandon(self) -> None:
+        self._be_confirmed()
+        super().abandon()

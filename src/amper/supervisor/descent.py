@@ -1,0 +1,125 @@
+"""Signals for all descendants of the calling process, which is a subreaper: whoever they are.
+
+A child of ours that we have not collected keeps its number. Every other descendant is held by a pidfd,
+and was the child of one that was held and alive. Parents come before their children: one that got
+SIGKILL forks no more, so that its children are all there, or have become ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from amper.process.descendants import children_of, hold_child, is_alive_at
+from amper.process.descriptors import Reserve
+from amper.process.scan import read_stat
+
+_NO_RESERVE: Final = Reserve()
+"""Supervisors hold few descriptors, and none back."""
+
+
+def own_children() -> list[int]:
+    """Return our children, dead ones included."""
+    try:
+        with open("/proc/thread-self/children", "rb", buffering=0) as file:
+            return [int(pid) for pid in file.readall().split()]
+    except OSError:
+        # A kernel without CONFIG_PROC_CHILDREN.
+        return _children_by_parent(os.getpid())
+
+
+def signal_descent(
+    roots: Iterable[int], numbers: Sequence[int], *, but_group: int = 0, but: Collection[int] = ()
+) -> set[int]:
+    """Signal children of ours with all their descendants; return who was reached.
+
+    Members of the group `but_group`, and the processes in `but`, are passed by, but not what descends
+    from them.
+    """
+    reached: set[int] = set()
+
+    def signal_one(pid: int, pidfd: int) -> None:
+        group = None if pid in but else _group_of(pid)
+        if group is not None and group != but_group and _send(pid, pidfd, numbers):
+            reached.add(pid)
+
+    _visit(roots, signal_one)
+    return reached
+
+
+def descent_of(roots: Iterable[int]) -> set[int]:
+    """Return the pids of children of ours with all their descendants, at this moment."""
+    found: set[int] = set()
+    _visit(roots, lambda pid, _: found.add(pid))
+    return found
+
+
+def _visit(roots: Iterable[int], see: Callable[[int, int], object]) -> None:
+    """Show `see` each process, and the pidfd that holds it (-1 for a child of ours)."""
+    waiting: list[tuple[int, int]] = [(pid, -1) for pid in roots]
+    while waiting:
+        pid, pidfd = waiting.pop()
+        try:
+            see(pid, pidfd)
+            is_ours = _always if pidfd < 0 else partial(is_alive_at, pidfd)
+            for child in _children_of(pid):
+                held = hold_child(child, pid, is_ours, _NO_RESERVE)
+                if held is not None:
+                    waiting.append((child, held))
+        finally:
+            if pidfd >= 0:
+                os.close(pidfd)
+
+
+def is_alive(pidfd: int) -> bool:
+    """Return whether a process still runs."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _always() -> bool:
+    return True
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        stat = read_stat(pid, _NO_RESERVE)
+    except OSError:
+        return None
+    return None if stat is None else stat.group
+
+
+def _send(pid: int, pidfd: int, numbers: Sequence[int]) -> bool:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        for number in numbers:
+            if pidfd < 0:
+                os.kill(pid, number)
+            else:
+                signal.pidfd_send_signal(pidfd, number)
+        return True
+    return False
+
+
+_children_of: Callable[[int], list[int]]
+
+
+def _children_by_parent(parent: int) -> list[int]:
+    """Find children where the kernel lists none: by a look at all processes."""
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError, ValueError):
+                    stat = read_stat(int(name), _NO_RESERVE)
+                    if stat is not None and stat.parent == parent:
+                        found.append(int(name))
+    return found
+
+
+_children_of = children_of if os.path.exists("/proc/thread-self/children") else _children_by_parent

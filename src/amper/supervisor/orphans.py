@@ -1,0 +1,214 @@
+"""Jobs whose shim was killed: the keeper has become the parent of what is left of them.
+
+Best effort, and small. What the shim knew is gone, but for the leader's pid in shared memory: who
+belongs to which job is told by when they came, by session and by ancestry. Whoever cannot be told
+apart (it takes two killed shims) is nobody's, and is ended with the last of these jobs, or the owner.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from _socket import socket
+from collections.abc import Callable, Collection
+from functools import partial
+
+from amper.supervisor.charge import ANY_CHANGE, Charge, is_end
+from amper.supervisor.descent import descent_of, own_children, signal_descent
+from amper.supervisor.wire import GONE, ORPHANED, REAPED
+
+IsDone = bool
+"""Whether a shim has come to its end by itself."""
+
+
+class Orphan:
+    """One such job."""
+
+    __slots__ = ("charge", "children", "known")
+
+    def __init__(self, charge: Charge) -> None:
+        self.charge = charge
+        self.children: set[int] = set()
+        """Those of its processes that are our children now."""
+        self.known: set[int] = set()
+        """All of its processes, when we last looked."""
+
+
+class Orphans:
+    """The jobs that a keeper supervises itself."""
+
+    __slots__ = ("_children", "_has_owner", "_jobs", "_strays")
+
+    def __init__(self) -> None:
+        self._children: set[int] = set()
+        self._jobs: list[Orphan] = []
+        self._strays: set[int] = set()
+        self._has_owner = True
+
+    @property
+    def are_left(self) -> bool:
+        """Whether there is anything to supervise."""
+        return bool(self._jobs or self._strays)
+
+    def take_over(
+        self, channel: int, leader: int, grace_period: float, shims: Collection[int]
+    ) -> bool:
+        """Go on with a job in the place of its shim; False if there is nothing to go on with.
+
+        From then on the channel is ours.
+        """
+        if not leader:
+            # It was killed after the fork, before it could tell: a leader leads its session.
+            ours = {pid for job in self._jobs for pid in job.children}.union(shims)
+            new = [pid for pid in self._children if pid not in ours]
+            leaders = [pid for pid in new if _session_of(pid) == pid] or new[:1]
+            if not leaders:
+                return False
+            leader = leaders[0]
+        job = Orphan(Charge(socket(fileno=channel), leader, grace_period))
+        self._jobs.append(job)
+        job.charge.report(ORPHANED)
+        if leader in self._children:
+            # The shim may not have come to it.
+            job.charge.tell_started()
+            job.children.add(leader)
+        else:
+            # The shim had collected it, and may have said so or not.
+            job.charge.leader = 0
+            job.charge.report(REAPED)
+        if not self._has_owner:
+            job.charge.lose_owner(partial(self._roots, job))
+        return True
+
+    def lose_owner(self) -> None:
+        """Nobody is left whose jobs these are."""
+        self._has_owner = False
+        for job in self._jobs:
+            job.charge.lose_owner(partial(self._roots, job))
+
+    # What the keeper's loop waits for.
+
+    def register(self, poll: select.poll) -> None:
+        """Wait for what the owner has to say."""
+        for job in self._jobs:
+            if job.charge.has_owner:
+                wanted = select.POLLIN | (select.POLLOUT if job.charge.has_unsent else 0)
+                poll.register(job.charge.channel.fileno(), wanted)
+
+    def timeout(self) -> int | None:
+        """Return the milliseconds until `tick` has something to do."""
+        return min(
+            (t for job in self._jobs if (t := job.charge.timeout()) is not None), default=None
+        )
+
+    def tick(self) -> None:
+        """Do what is to be done now."""
+        for job in self._jobs:
+            job.charge.send_unsent()
+            job.charge.obey(partial(self._roots, job))
+            job.charge.tick()
+
+    def collect(self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]) -> None:
+        """Take note of what became of children, and kill what is to be killed."""
+        while True:
+            # Whose shim was dead before this look is collected after it, and so is known when what
+            # the look has shown is shared out.
+            self._children = set(own_children())
+            if not self._collect_dead(shims, shim_ended):
+                break
+            self._assign(shims)
+            is_new = [
+                job.charge.kill(self._roots(job)) for job in self._jobs if job.charge.is_killing
+            ]
+            if not self._has_owner and not self._jobs:
+                signal_descent(self._strays, [signal.SIGKILL])
+            if not any(is_new):
+                break
+        for job in list(self._jobs):
+            self._bury(job)
+
+    def _bury(self, job: Orphan) -> None:
+        """Tell that nothing of a job is left, once it is so, and forget it when that was heard."""
+        charge = job.charge
+        if self._roots(job):
+            return
+        if charge.leader >= 0:
+            charge.leader = -1
+            charge.report(GONE)
+        if not charge.has_unsent:
+            self._jobs.remove(job)
+            charge.channel.close()
+
+    def _collect_dead(
+        self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]
+    ) -> bool:
+        """Return whether we have children at all."""
+        try:
+            while (change := os.waitid(os.P_ALL, 0, ANY_CHANGE | os.WNOWAIT)) is not None:
+                if change.si_pid in shims:
+                    _collect_shim(change, shim_ended)
+                else:
+                    self._collect_orphan(change)
+        except ChildProcessError:
+            for job in self._jobs:
+                job.children.clear()
+            self._strays.clear()
+            return False
+        return True
+
+    def _collect_orphan(self, change: os.waitid_result) -> None:
+        pid = change.si_pid
+        whose = [job for job in self._jobs if pid in job.children or pid == job.charge.leader]
+        if whose:
+            whose[0].charge.child_changed(change)
+        else:
+            os.waitid(os.P_PID, pid, ANY_CHANGE)
+        if is_end(change):
+            self._children.discard(pid)
+            self._strays.discard(pid)
+            for job in whose:
+                job.children.discard(pid)
+
+    def _assign(self, shims: Collection[int]) -> None:
+        """Find out whose our new children are."""
+        if not self._jobs and not self._strays:
+            return
+        children = self._children.difference(shims)
+        self._strays &= children
+        for pid in children.difference(*(job.children for job in self._jobs)):
+            job = self._job_of(pid)
+            if job is None:
+                self._strays.add(pid)
+            else:
+                self._strays.discard(pid)
+                job.children.add(pid)
+        for job in self._jobs:
+            job.children &= children
+            job.known = descent_of(job.children)
+
+    def _job_of(self, pid: int) -> Orphan | None:
+        if len(self._jobs) == 1:
+            return self._jobs[0]
+        session = _session_of(pid)
+        for job in self._jobs:
+            if pid in job.known or (session and session == job.charge.leader):
+                return job
+        return None
+
+    def _roots(self, job: Orphan) -> list[int]:
+        return list(job.children)
+
+
+def _collect_shim(change: os.waitid_result, shim_ended: Callable[[int, IsDone], None]) -> None:
+    # It may have changed once more since it was shown.
+    change = os.waitid(os.P_PID, change.si_pid, ANY_CHANGE) or change
+    if is_end(change):
+        shim_ended(change.si_pid, change.si_code == os.CLD_EXITED and change.si_status == 0)
+
+
+def _session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0

@@ -1,0 +1,170 @@
+"""The shim: the process between the keeper and one job. It is forked, and never returns.
+
+It starts the job's command as its child, so that it sees its stops and its exit, and it is a subreaper:
+whoever of the job loses its parent becomes its child, too. When the kernel says that it has no child
+(ECHILD), nothing of the job is left; that is the proof that no look at processes can give.
+
+1. The command is started at most once: STARTING is sent before, and a shim that cannot send it starts
+   nothing.
+2. It stays as long as anything of the job does, and ends all of it when its owner is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import select
+from _socket import socket
+from collections.abc import Sequence
+from typing import Final
+
+from amper.process.spawn import CannotStart, Program, ReportPipe, cannot_start, spawn
+from amper.supervisor.charge import ANY_CHANGE, Charge
+from amper.supervisor.descent import is_alive, own_children
+from amper.supervisor.privileges import OomScore, become_subreaper
+from amper.supervisor.wakeup import Wakeup
+from amper.supervisor.wire import (
+    FAILED,
+    GONE,
+    LEADER,
+    STARTING,
+    Spec,
+    close_all,
+    numbered,
+    receive_load,
+    send,
+)
+
+FIXED: Final = 5
+"""Descriptors that come for every job: the spec, the directory, three streams."""
+
+
+class Shim:
+    """The supervisor of one job."""
+
+    def __init__(self, channel: int, grace_period: float, owner: int) -> None:
+        self._channel = socket(fileno=channel)
+        self._charge = Charge(self._channel, 0, grace_period)
+        self._owner = owner
+
+    def run(self, shared: mmap.mmap, score: OomScore) -> None:
+        """Supervise the job to its end. `shared` is where the keeper looks for the leader's pid."""
+        os.setpgid(0, 0)
+        close_all_but((0, 1, 2, self._channel.fileno(), self._owner))
+        become_subreaper()
+        if not self._start(shared, score):
+            return
+        # Not earlier: its descriptors might have had the numbers of those that are passed on.
+        wakeup = Wakeup()
+        while self._has_children():
+            self._wait(wakeup)
+        self._charge.report(GONE)
+        while self._charge.has_unsent:
+            self._wait(wakeup)
+
+    # The start.
+
+    def _start(self, shared: mmap.mmap, score: OomScore) -> bool:
+        """Start the command; return whether it was tried, and the owner knows."""
+        fds = receive_load(self._channel)
+        spec = Spec.from_file(fds[0])
+        fds = self._placed(fds, spec.passed_fds)
+        if not is_alive(self._owner):
+            return False
+        try:
+            send(self._channel, numbered(STARTING, os.getpid()))
+        except OSError:
+            return False
+        score.reset()
+        try:
+            pid = _spawn(spec, fds)
+        except CannotStart as error:
+            reason = error.reason.encode("utf-8", "surrogateescape")
+            self._charge.report(numbered(FAILED, error.code) + b" " + reason[:4096])
+            return True
+        LEADER.pack_into(shared, 0, pid)
+        self._charge.leader = pid
+        self._charge.tell_started()
+        score.lower()
+        return True
+
+    def _placed(self, fds: list[int], numbers: Sequence[int]) -> list[int]:
+        """Give the descriptors that are passed on the numbers that they had at their owner's."""
+        if not numbers:
+            return fds
+        above = max(numbers) + 1
+        self._channel = socket(fileno=_moved(self._channel.detach(), above))
+        self._charge.channel = self._channel
+        self._owner = _moved(self._owner, above)
+        fds = [_moved(fd, above) for fd in fds]
+        for fd, number in zip(fds[FIXED:], numbers, strict=True):
+            os.dup2(fd, number, inheritable=False)
+            os.close(fd)
+        return [*fds[:FIXED], *numbers]
+
+    # The loop.
+
+    def _wait(self, wakeup: Wakeup) -> None:
+        charge = self._charge
+        poll = select.poll()
+        poll.register(wakeup.fd, select.POLLIN)
+        channel = self._channel.fileno()
+        if charge.has_owner:
+            # At its end a channel is always ready.
+            poll.register(channel, select.POLLIN | (select.POLLOUT if charge.has_unsent else 0))
+            poll.register(self._owner, select.POLLIN)
+        for fd, _ in poll.poll(charge.timeout()):
+            if fd == wakeup.fd:
+                wakeup.clear()
+            elif fd == self._owner:
+                charge.lose_owner(own_children)
+            else:
+                charge.send_unsent()
+                charge.obey(own_children)
+        charge.tick()
+
+    def _has_children(self) -> bool:
+        """Take note of what became of children, and kill if that is asked for; False at ECHILD."""
+        charge = self._charge
+        while True:
+            try:
+                while (change := os.waitid(os.P_ALL, 0, ANY_CHANGE | os.WNOWAIT)) is not None:
+                    charge.child_changed(change)
+            except ChildProcessError:
+                return False
+            if not charge.is_killing or not charge.kill(own_children()):
+                return True
+
+
+def _spawn(spec: Spec, fds: Sequence[int]) -> int:
+    """Start the command, and keep nothing of what it was given."""
+    _, directory, stdin, stdout, stderr, *_ = fds
+    reports = ReportPipe()
+    try:
+        os.fchdir(directory)
+        return spawn(Program.of_parts(*spec), stdin, stdout, stderr, reports)
+    except OSError as error:
+        raise cannot_start(error) from error
+    finally:
+        reports.close()
+        close_all(fds)
+        os.chdir("/")
+
+
+def close_all_but(fds: Sequence[int]) -> None:
+    """Close every descriptor that is not among these."""
+    last = -1
+    for fd in sorted(set(fds)):
+        # Nothing between 0 and 0 would be taken for everything.
+        if fd > last + 1:
+            os.closerange(last + 1, fd)
+        last = fd
+    os.closerange(last + 1, 1 << 30)
+
+
+def _moved(fd: int, above: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above)
+    finally:
+        os.close(fd)

@@ -1,0 +1,117 @@
+"""kill -9 of a program with contained jobs, at any moment: nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final
+
+import pytest
+
+from tests.survivors import Tree, tree
+
+ROOT: Final = Path(__file__).parent.parent.parent
+
+HOST: Final = """
+import asyncio, os, sys
+from amper import JobManager
+from tests.handshakes import said
+from tests.unruly import unruly
+
+async def main(count, held, tag):
+    def tell(what):
+        print(what, flush=True)
+
+    jobs = JobManager(containment="tree", grace_period=0.05)
+    ids = []
+    for _ in range(count):
+        tell("to be started")
+        ids.append(await jobs.start(unruly("run_wild", tag), pass_fds=[held]))
+        tell("handed over")
+        await jobs.get_process_info(ids[-1])
+        tell("started")
+    for id in ids:
+        await said(jobs, id)
+        tell("set up")
+    killing = [asyncio.ensure_future(jobs.kill(id)) for id in ids[::2]]
+    await asyncio.sleep(0)
+    tell("half killed")
+    FORK
+    await asyncio.gather(*killing)
+    tell("ready")
+    await asyncio.get_running_loop().create_future()
+
+asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+"""
+
+JOBS: Final = 2
+MOMENTS: Final = 4 * JOBS + 2
+"""As many lines as the host prints."""
+
+
+@pytest.fixture
+def wild() -> Iterator[Tree]:
+    with tree() as made:
+        yield made
+
+
+def run_host(wild: Tree, script: str = HOST) -> subprocess.Popen[bytes]:
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(JOBS), str(wild.write_end), wild.tag],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[wild.write_end],
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+
+
+def read_lines(file: IO[bytes] | None, count: int) -> None:
+    assert file is not None
+    for _ in range(count):
+        assert file.readline()
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 4 * JOBS, 4 * JOBS + 1, MOMENTS])
+def test_a_host_that_is_killed_takes_its_jobs_along(wild: Tree, moment: int) -> None:
+    with run_host(wild, HOST.replace("FORK", "")) as host:
+        read_lines(host.stdout, moment)
+        host.send_signal(signal.SIGKILL)
+        host.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_at_any_moment(wild: Tree, seed: int) -> None:
+    """Some instructions after a line, as many as it takes to yield the processor a few times."""
+    chosen = random.Random(seed)
+    with run_host(wild, HOST.replace("FORK", "")) as host:
+        read_lines(host.stdout, chosen.randint(1, MOMENTS))
+        for _ in range(chosen.randrange(5000)):
+            os.sched_yield()
+        host.send_signal(signal.SIGKILL)
+        host.communicate()
+        wild.wait_until_dead()
+
+
+def test_a_fork_of_the_host_that_lives_on_keeps_no_job_alive(wild: Tree) -> None:
+    """It holds all our sockets, so that no channel ends: what tells is the death of the process."""
+    forking = "if (pid := os.fork()) == 0: os.close(held); os.closerange(0, 3); signal.pause()"
+    script = HOST.replace("FORK", f"{forking}\n    tell(pid)").replace(
+        "import asyncio", "import signal, asyncio"
+    )
+    with run_host(wild, script) as host:
+        read_lines(host.stdout, 4 * JOBS + 1)
+        assert host.stdout is not None
+        fork = int(host.stdout.readline())
+        try:
+            host.send_signal(signal.SIGKILL)
+            # Its command line has the tag, too: what is left is the fork alone.
+            wild.wait_until_dead(but=fork)
+        finally:
+            os.kill(fork, signal.SIGKILL)

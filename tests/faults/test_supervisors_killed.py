@@ -1,0 +1,184 @@
+"""kill -9 of keepers and shims: no job is lost, none runs twice, and what was contained can be ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from amper import PIPE, JobManager
+from amper.supervisor.keepers import MOST_KEEPERS
+from tests.handshakes import is_zombie_or_gone, result_of, said, state_of, turns, watching
+from tests.support import on_all_loops
+from tests.survivors import keeper_of, killed, shim_of, tree
+from tests.unruly import unruly
+from tests.work import info_of, on_a_loop
+
+ASKED = "echo ready; read x; exit 7"
+
+
+@on_all_loops
+async def test_jobs_outlive_their_keeper_and_the_next_job_gets_another() -> None:
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(ASKED, stdin=PIPE)
+        await said(jobs, id)
+        first = keeper_of(jobs)
+        await killed(first)
+        assert (await jobs.run("exit 5")).code == 5
+        assert keeper_of(jobs) != first
+        assert is_zombie_or_gone(first)
+        assert await jobs.close_stdin(id)
+        assert (await result_of(jobs, id)).code == 7
+        assert (await info_of(jobs, id)).containment == "tree"
+
+
+@on_a_loop
+async def test_a_dead_keeper_is_collected_while_its_jobs_run() -> None:
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(ASKED, stdin=PIPE)
+        await said(jobs, id)
+        with watching(keeper_of(jobs)) as keeper:
+            keeper.signal(signal.SIGKILL)
+            await keeper.death()
+            await turns(3)
+            assert state_of(keeper.pid) == "X"
+        assert await jobs.close_stdin(id)
+        assert (await result_of(jobs, id)).code == 7
+
+
+@on_a_loop
+async def test_a_job_whose_keeper_is_gone_is_still_proved_dead() -> None:
+    with tree() as wild:
+        async with JobManager(containment="tree", grace_period=0.02) as jobs:
+            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
+            await said(jobs, id)
+            await killed(keeper_of(jobs))
+            assert await jobs.kill(id)
+            assert not wild.tagged()
+            assert not wild.is_held()
+
+
+@on_a_loop
+async def test_a_job_that_was_under_way_to_a_dead_keeper_is_started_once() -> None:
+    async with JobManager(containment="tree") as jobs:
+        await jobs.run("true")
+        keeper = keeper_of(jobs)
+        # It takes no job any more, and nobody knows.
+        os.kill(keeper, signal.SIGSTOP)
+        ids = [await jobs.start(f"exit {number}") for number in range(5)]
+        await killed(keeper)
+        assert [(await result_of(jobs, id)).code for id in ids] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_keepers_that_are_killed_at_any_moment_lose_no_job_and_run_none_twice(
+    seed: int, tmp_path: Path
+) -> None:
+    chosen = random.Random(seed)
+    count = 24
+
+    @on_a_loop
+    async def start_and_kill() -> None:
+        async with JobManager(containment="tree", max_running=8) as jobs:
+
+            async def kill_keepers() -> None:
+                # Fewer than a job may lose before it is given up.
+                for _ in range(MOST_KEEPERS - 1):
+                    await turns(chosen.randrange(1, 60))
+                    if jobs._core.keepers._current is not None:
+                        os.kill(keeper_of(jobs), signal.SIGKILL)
+                    await jobs.wait_any([id for id in ids if await jobs.try_result(id) is None])
+
+            command = 'echo "$1" >> "$0/ran"; exit "$1"'
+            ids = [
+                await jobs.start(["/bin/sh", "-c", command, str(tmp_path), str(number)])
+                for number in range(count)
+            ]
+            killing = asyncio.ensure_future(kill_keepers())
+            results = dict(await jobs.wait_all(ids))
+            killing.cancel()
+            assert [results[id].code for id in ids] == list(range(count))
+
+    start_and_kill()
+    ran = (tmp_path / "ran").read_text().split()
+    assert sorted(map(int, ran)) == list(range(count))
+
+
+@on_all_loops
+async def test_the_keeper_goes_on_where_a_shim_was_killed() -> None:
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(ASKED, stdin=PIPE)
+        await said(jobs, id)
+        await killed(await shim_of(jobs, id))
+        assert await jobs.close_stdin(id)
+        assert (await result_of(jobs, id)).code == 7
+        assert (await info_of(jobs, id)).usage is not None
+
+
+@on_a_loop
+async def test_a_job_whose_shim_was_killed_can_be_stopped_and_ended() -> None:
+    with tree() as wild:
+        async with JobManager(containment="tree", grace_period=0.02) as jobs:
+            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
+            await said(jobs, id)
+            await killed(await shim_of(jobs, id))
+            waiting = asyncio.ensure_future(jobs.wait(id))
+            assert await jobs.signal(id, signal.SIGSTOP)
+            assert await waiting is None
+            assert await jobs.get_status_string(id) == "stopped"
+            assert await jobs.kill(id)
+            assert not wild.tagged()
+            assert not wild.is_held()
+            assert (await result_of(jobs, id)).code == 143
+
+
+@on_a_loop
+async def test_jobs_of_several_dead_shims_are_told_apart() -> None:
+    with tree() as one, tree() as other:
+        async with JobManager(containment="tree", grace_period=0.02) as jobs:
+            ids = [
+                await jobs.start(unruly("run_tagged", wild.tag, "child_in_own_session"))
+                for wild in (one, other)
+            ]
+            for id in ids:
+                await said(jobs, id)
+            for id in ids:
+                os.kill(await shim_of(jobs, id), signal.SIGKILL)
+            assert await jobs.kill(ids[0])
+            assert not one.tagged()
+            assert len(other.tagged()) == 2
+            assert await jobs.kill(ids[1])
+            assert not other.tagged()
+
+
+@on_a_loop
+async def test_with_shim_and_keeper_gone_the_leader_is_still_heard_of() -> None:
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(ASKED, stdin=PIPE)
+        await said(jobs, id)
+        shim = await shim_of(jobs, id)
+        await killed(keeper_of(jobs))
+        await killed(shim)
+        assert await jobs.close_stdin(id)
+        result = await result_of(jobs, id)
+        status = await jobs.get_status_string(id)
+        # An older kernel cannot tell how somebody else's child ended, and nobody invents it.
+        assert (result.code, status) in ((7, "failed:7"), (1, "lost"))
+        assert (await info_of(jobs, id)).containment == "group"
+
+
+@on_a_loop
+async def test_with_shim_and_keeper_gone_the_group_is_still_killed() -> None:
+    async with JobManager(containment="tree", grace_period=0.02) as jobs:
+        id = await jobs.start(unruly("crowd", 2, "stubborn_child"))
+        pids = await said(jobs, id)
+        shim = await shim_of(jobs, id)
+        await killed(keeper_of(jobs))
+        await killed(shim)
+        assert await jobs.kill(id)
+        assert all(is_zombie_or_gone(pid) for pid in pids)
+        assert not (await result_of(jobs, id)).ok
