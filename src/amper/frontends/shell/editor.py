@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from prompt_toolkit import PromptSession
@@ -35,7 +36,9 @@ class Editor:
 
     def __init__(self, state: State, table: JobTable) -> None:
         self._state = state
-        output = Vt100_Output.from_pty(sys.stdout)
+        # A file of its own: what it cannot write any more, once the terminal is gone, is nobody's.
+        self._screen = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+        output = Vt100_Output.from_pty(self._screen)
         # The terminal's answer, where it is slow, would be typed into the command that runs by then.
         output.enable_cpr = False
         self._session: PromptSession[str] = PromptSession(
@@ -61,6 +64,11 @@ class Editor:
         return await self._session.prompt_async(
             prompt_text(self._state), handle_sigint=False, set_exception_handler=False
         )
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        with contextlib.suppress(OSError):
+            self._screen.close()
 
     async def read_more(self) -> str:
         """Return another line of a command that was not complete after all."""

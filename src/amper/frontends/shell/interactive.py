@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,9 @@ from amper.manager import JobManager
 from amper.process.terminals.terminal import Terminal
 
 SYNTAX_ERROR: Final = 2
+
+GONE: Final = 128 + signal.SIGHUP
+"""What a shell ends with whose terminal is gone, whether or not it got the signal first."""
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -55,10 +59,11 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
         jobs.set_persist_output_files(False)
         launcher = FrontLauncher(jobs, out)
         shell = Shell(launcher, state, out, err, options=options)
-        prompt = Prompt(shell, Editor(state, jobs.table), launcher)
+        editor = Editor(state, jobs.table)
         try:
-            return await prompt.run()
+            return await Prompt(shell, editor, launcher).run()
         finally:
+            editor.close()
             await shell.aclose()
 
 
@@ -90,9 +95,12 @@ class Prompt:
                     # It was Ctrl-C.
                     task.uncancel()
                     self._state.code = INTERRUPTED
+                except OSError as error:
+                    if error.errno != errno.EIO:
+                        raise
+                    return GONE
                 except EOFError:
-                    # The terminal is gone.
-                    return 128 + signal.SIGHUP
+                    return GONE
 
     async def _turn(self) -> int | None:
         """Read and run one command; return the exit code if it is the last one."""
