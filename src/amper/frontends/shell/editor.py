@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 
 from prompt_toolkit import PromptSession
@@ -37,7 +38,9 @@ class Editor:
     def __init__(self, state: State, table: JobTable) -> None:
         self._state = state
         # A file of its own: what it cannot write any more, once the terminal is gone, is nobody's.
-        self._screen = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+        self._screen = io.TextIOWrapper(
+            io.FileIO(1, "w", closefd=False), encoding="utf-8", errors="replace"
+        )
         output = Vt100_Output.from_pty(self._screen)
         # The terminal's answer, where it is slow, would be typed into the command that runs by then.
         output.enable_cpr = False

@@ -62,39 +62,47 @@ class Linked:
 
 Step = Outside | Background | Linked
 
-IsOurs = Callable[[str], bool]
+Names = Callable[[str], bool]
 
 
-def plan(text: Text, is_ours: IsOurs) -> list[Step]:
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Which names are ours: all builtins, and of them those that sh has not or that differ there."""
+
+    builtins: Names
+    only_ours: Names
+
+
+def plan(text: Text, ours: Ours) -> list[Step]:
     """Return the steps of a text. What was not understood is the last one."""
-    steps = list(_steps(text, is_ours, text.chains))
+    steps = list(_steps(text, ours, text.chains))
     rest = text.between(text.understood, len(text.text))
     return [*steps, Outside(rest)] if rest.strip() else steps
 
 
-def plan_script(text: Text, is_ours: IsOurs, is_only_ours: IsOurs) -> list[Step]:
+def plan_script(text: Text, ours: Ours) -> list[Step]:
     """Return the steps of a text that nothing comes after.
 
     Behind the last thing that only we can do, sh can do what is ours otherwise, and as it always
-    does: it gets all the rest. `is_only_ours` says of which builtins this is not true.
+    does: it gets all the rest.
     """
     last = 0
     for number, chain in enumerate(text.chains, 1):
         names = (_name(text, pipeline.commands[0]) for _, pipeline in chain.links)
-        if chain.is_background or any(map(is_only_ours, names)):
+        if chain.is_background or any(map(ours.only_ours, names)):
             last = number
-    steps = list(_steps(text, is_ours, text.chains[:last]))
+    steps = list(_steps(text, ours, text.chains[:last]))
     rest = text.between(text.chains[last - 1].end if last else 0, len(text.text))
     return [*steps, Outside(rest)] if rest.strip() else steps
 
 
-def _steps(text: Text, is_ours: IsOurs, chains: Sequence[Chain]) -> Iterator[Step]:
+def _steps(text: Text, ours: Ours, chains: Sequence[Chain]) -> Iterator[Step]:
     together: list[Chain] = []
     for chain in chains:
-        if chain.is_background or any(_is_ours(text, link, is_ours) for _, link in chain.links):
+        if chain.is_background or any(_is_ours(text, link, ours) for _, link in chain.links):
             yield from _outside(text, together)
             together = []
-            yield _background(text, chain) if chain.is_background else _linked(text, chain, is_ours)
+            yield _background(text, chain) if chain.is_background else _linked(text, chain, ours)
         else:
             together.append(chain)
     yield from _outside(text, together)
@@ -122,14 +130,14 @@ def _background(text: Text, chain: Chain) -> Background:
     return Background(text.between(*chain.span))
 
 
-def _linked(text: Text, chain: Chain, is_ours: IsOurs) -> Linked:
+def _linked(text: Text, chain: Chain, ours: Ours) -> Linked:
     return Linked(
-        tuple((connector, _part(text, pipeline, is_ours)) for connector, pipeline in chain.links)
+        tuple((connector, _part(text, pipeline, ours)) for connector, pipeline in chain.links)
     )
 
 
-def _part(text: Text, pipeline: Pipeline, is_ours: IsOurs) -> Own | Assign | Outside:
-    if not _is_ours(text, pipeline, is_ours):
+def _part(text: Text, pipeline: Pipeline, ours: Ours) -> Own | Assign | Outside:
+    if not _is_ours(text, pipeline, ours):
         functions = next(_outside(text, [Chain(pipeline.span, (("", pipeline),), 0)])).functions
         return Outside(text.between(*pipeline.span), functions)
     command = pipeline.commands[0]
@@ -156,12 +164,14 @@ def _redirections(text: Text, command: Command) -> str:
     return " ".join(each for each in found if not each.lstrip("0123456789").startswith("<"))
 
 
-def _is_ours(text: Text, pipeline: Pipeline, is_ours: IsOurs) -> bool:
+def _is_ours(text: Text, pipeline: Pipeline, ours: Ours) -> bool:
     command = pipeline.commands[0]
     words = _words(text, command)
     if words and _assignments(words) == len(words):
         alone = len(pipeline.commands) == 1 and not command.redirections
         return alone and not pipeline.is_negated
+    # What changes the shell changes nothing in a pipeline, each command of which has its own.
+    is_ours = ours.builtins if len(pipeline.commands) == 1 else ours.only_ours
     return is_ours(_name(text, command))
 
 

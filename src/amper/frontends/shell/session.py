@@ -16,6 +16,7 @@ from amper.frontends.shell.plan import (
     Assign,
     Background,
     Linked,
+    Ours,
     Outside,
     Own,
     Step,
@@ -28,7 +29,8 @@ from amper.values import ExecResult
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 
-_MAY_LEAVE: Final = re.compile(r"\bexit\b")
+_MOVES: Final = re.compile(r"\b(exit|cd)\b")
+"""What a compound command may do to the shell itself."""
 
 _SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
 """Nobody has to be told that these ended a command."""
@@ -68,11 +70,11 @@ class Shell:
 
     async def run_line(self, text: str) -> None:
         """Run what a person has typed. Raises Leave when that is to leave the shell."""
-        await self._run(plan(read(text), is_ours))
+        await self._run(plan(read(text), OURS))
 
     async def run_script(self, text: str) -> None:
         """Run a text that nothing comes after. Raises Leave when it leaves the shell."""
-        await self._run(plan_script(read(text), is_ours, is_only_ours))
+        await self._run(plan_script(read(text), OURS))
 
     async def say(self, text: str) -> None:
         """Print text for the person, on standard error as shells do."""
@@ -104,8 +106,7 @@ class Shell:
                 continue
             self.state.code = await self._part(part)
             is_last = part is step.links[-1][1]
-        is_negated = isinstance(part, Own) and part.is_negated
-        if self.state.code and is_last and not is_negated and "-e" in self.options:
+        if self.state.code and is_last and not part.text.startswith("!") and "-e" in self.options:
             raise Leave(self.state.code)
 
     async def _part(self, part: Own | Assign | Outside) -> int:
@@ -121,27 +122,33 @@ class Shell:
     # Commands of others.
 
     async def _outside(self, step: Outside, *, is_linked: bool = False) -> int:
-        fatal = "-e" in self.options and not is_linked
-        if not fatal and not _MAY_LEAVE.search(step.text):
-            code = await self._in_front(self._order(step.text, step.text))
+        is_fatal = "-e" in self.options and not is_linked
+        if is_fatal or _MOVES.search(step.text):
+            code = await self._marked(step, is_fatal=is_fatal)
         else:
-            code = await self._marked(step, fatal=fatal)
+            options = tuple(option for option in self.options if option != "-e")
+            code = await self._in_front(self._order(step.text, step.text, options=options))
         self.state.functions.update(step.functions)
         return code
 
-    async def _marked(self, step: Outside, *, fatal: bool) -> int:
-        """Run what may tell the shell to exit: whether it came to its end is seen by a mark."""
+    async def _marked(self, step: Outside, *, is_fatal: bool) -> int:
+        """Run what may leave the shell or its directory: a mark says where it came to its end."""
         mark = os.memfd_create("amper")
         try:
-            script = f"{step.text}\namper_code=$?\necho >/dev/fd/{mark}\nexit $amper_code"
-            options = self.options if fatal else tuple(o for o in self.options if o != "-e")
-            order = self._order(script, step.text, pass_fds=(mark,), options=options)
+            order = self._order(
+                f'{step.text}\namper_code=$?\nprintf \'%s\\0\' "$PWD" "${{OLDPWD-}}" >/dev/fd/{mark}\nexit $amper_code',
+                step.text,
+                pass_fds=(mark,),
+                options=tuple(o for o in self.options if o != "-e" or is_fatal),
+            )
             outcome = await self.launcher.in_front(order)
-            has_left = not os.fstat(mark).st_size and not outcome.is_stopped
+            places = os.fsdecode(os.pread(mark, os.fstat(mark).st_size, 0)).split("\0")
         finally:
             os.close(mark)
         code = await self.told(outcome)
-        if has_left and outcome.signal is None:
+        if len(places) == 3:
+            self.state.move(places[0], places[1])
+        elif not outcome.is_stopped and outcome.signal is None:
             raise Leave(code)
         return code
 
@@ -172,7 +179,7 @@ class Shell:
     ) -> Order:
         state = self.state
         return Order(
-            state.prelude(script) + script,
+            state.prelude(title) + script,
             title,
             state.directory,
             dict(state.exported),
@@ -232,14 +239,15 @@ class Shell:
         return code if step.pipe or code else result.code
 
 
-def is_ours(name: str) -> bool:
-    """Return whether a command is a builtin of this shell."""
+def _is_ours(name: str) -> bool:
     return name in OWN_VERBS or name in BUILTINS
 
 
-def is_only_ours(name: str) -> bool:
-    """Return whether a command is one that sh has not, or that means something else there."""
+def _is_only_ours(name: str) -> bool:
     return name in BUILTINS or name in ("output", "help")
+
+
+OURS: Final = Ours(_is_ours, _is_only_ours)
 
 
 def _file_with(data: bytes) -> int:

@@ -68,9 +68,11 @@ class State:
                 else:
                     self.assign(name, old)
 
-    def move(self, directory: str) -> None:
-        """Let what comes run somewhere else."""
-        self.exported["OLDPWD"] = self.directory
+    def move(self, directory: str, before: str | None = None) -> None:
+        """Let what comes run somewhere else; `before` is where `cd -` leads then."""
+        before = self.directory if before is None else before
+        if before:
+            self.exported["OLDPWD"] = before
         self.exported["PWD"] = self.directory = directory
 
     def prelude(self, text: str) -> str:
@@ -78,7 +80,8 @@ class State:
         lines = [*self.functions.values()]
         lines += [f"{name}={shlex.quote(value)}" for name, value in self.plain.items()]
         if self.code and _USES_CODE.search(text):
-            lines.append(f"(exit {self.code})")
+            # The first needs no process, and does not end an sh that ends with the first failure.
+            lines.append("! :" if self.code == 1 else f"(exit {self.code})")
         return "".join(f"{line}\n" for line in lines)
 
 

@@ -199,8 +199,6 @@ async def _follow(shell: Shell, id: JobId) -> ExecResult:
 def _directory(here: str, place: str, *, is_physical: bool) -> str:
     """Return where going to a place leads. Raises the error that going there would bring."""
     directory = os.path.normpath(os.path.join(here, place))
-    # normpath leaves two slashes at the beginning, which POSIX allows to mean something else.
-    directory = f"/{directory.lstrip('/')}"
     if is_physical:
         directory = _physical(directory)
     # Only a directory has something called `.` in it.
