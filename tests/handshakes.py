@@ -243,6 +243,11 @@ def _stat_of(pid: int) -> list[str]:
         return file.read().rpartition(")")[2].split()
 
 
+def take_notice(pid: int) -> None:
+    """Wait as a host does for a child that has stopped, or was continued."""
+    assert os.waitpid(pid, os.WUNTRACED | os.WCONTINUED)[0] == pid
+
+
 def is_zombie_or_gone(pid: int) -> bool:
     return state_of(pid) in "ZX"
 

@@ -101,6 +101,19 @@ def own_group_child(told: int) -> None:
     quiet_child(told)
 
 
+def refusing_own_group_child(told: int) -> None:
+    os.setpgid(0, 0)
+    refusing_child(told)
+
+
+def ignore_term_beside_a_group() -> None:
+    """Have a child in a group of its own that tells of each SIGTERM, and ignore it ourselves."""
+    child = fork(refusing_own_group_child)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("ready", child)
+    pause_for_ever()
+
+
 def own_session_child(told: int) -> None:
     os.setsid()
     quiet_child(told)
@@ -157,6 +170,11 @@ def bomb_child(told: int, depth: int = 3) -> None:
     os.write(told, b"%d" % os.getpid())
     os.close(told)
     pause_for_ever()
+
+
+def stubborn_daemon_child(told: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    daemon_child(told)
 
 
 def refuse() -> None:
@@ -399,6 +417,57 @@ def close_stdout_keep_running() -> None:
     os.close(1)
     os.close(2)
     wait_for(signal.SIGUSR1)
+
+
+def sit_in_vfork(fifo: str) -> None:
+    """Wait in vfork for a child that waits, before its exec, until somebody writes to a fifo."""
+    say("ready", os.getpid())
+    opening = [(os.POSIX_SPAWN_OPEN, 0, fifo, os.O_RDONLY, 0)]
+    child = os.posix_spawn(
+        sys.executable, [sys.executable, "-I", "-S", "-c", ""], {}, file_actions=opening
+    )
+    os.waitpid(child, 0)
+    say("spawned")
+    pause_for_ever()
+
+
+def daemons(size: str, child: str = "daemon_child") -> None:
+    """Have daemons: each in a session of its own, and a child of nobody's here."""
+    say("ready", *[fork(globals()[child]) for _ in range(int(size))])
+    pause_for_ever()
+
+
+def daemon_at_term() -> None:
+    """Start a daemon when asked to end, and end."""
+    block(signal.SIGTERM)
+    say("ready")
+    wait_for(signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    say("left", fork(daemon_child))
+
+
+def orphan_in_own_group() -> None:
+    """Have one in a group of its own in our session, whose parent is gone."""
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            own_group_child(write_end)
+        os._exit(0)
+    os.wait()
+    say("ready", os.read(read_end, 100).decode())
+    pause_for_ever()
+
+
+def trace_child() -> None:
+    """Trace a child of the same group: it stops for its tracer, and never for SIGSTOP alone."""
+    import ctypes
+
+    child = fork(quiet_child)
+    ptrace_attach = 16
+    assert ctypes.CDLL(None).ptrace(ptrace_attach, child, 0, 0) == 0
+    os.waitpid(child, os.WUNTRACED)
+    say("ready", child)
+    pause_for_ever()
 
 
 def stop_self() -> None:

@@ -93,6 +93,19 @@ async def test_fg_waits_for_a_job_that_runs() -> None:
 
 
 @on_a_loop
+async def test_fg_lets_a_job_run_on_that_nobody_knows_yet_to_be_stopped() -> None:
+    async with JobManager() as manager:
+        id = await manager.start("echo ready; read line", stdin=PIPE)
+        await said(manager, id)
+        assert await typed(manager, "kill -STOP %1") == Said(0)
+        async with asyncio.TaskGroup() as group:
+            fg = group.create_task(typed(manager, "fg"))
+            await turn()
+            await manager.write_stdin(id, b"x\n")
+        assert fg.result() == Said(0, "echo ready; read line\n")
+
+
+@on_a_loop
 async def test_fg_of_a_job_that_is_over_or_not_there_fails() -> None:
     async with JobManager() as manager:
         assert (await typed(manager, "fg")).code == 1
@@ -111,6 +124,23 @@ async def test_fg_that_is_cancelled_leaves_the_job_running() -> None:
             async with asyncio.timeout(0):
                 await typed(manager, "fg")
         assert await manager.get_status_string(id) == "running"
+
+
+@pytest.mark.parametrize(
+    "line, what",
+    [
+        ("fg", "cannot be resumed"),
+        ("bg", "cannot be resumed: it is stopped"),
+        ("stop %1", "cannot be stopped"),
+    ],
+)
+@on_a_loop
+async def test_a_job_of_which_there_is_nothing_to_signal(line: str, what: str) -> None:
+    async with JobManager() as manager:
+        id = await manager.register_stopped("vi", NO_PROCESS, NO_PROCESS)
+        verb = line.partition(" ")[0]
+        assert await typed(manager, line) == Said(1, "", f"{verb}: job 1 {what}\n")
+        assert await manager.get_status_string(id) == "stopped"
 
 
 @on_a_loop

@@ -16,6 +16,7 @@ from amper import (
     PIPE,
     BoundedStream,
     CancellationToken,
+    CurrentJob,
     ExecResult,
     JobId,
     JobManager,
@@ -46,6 +47,9 @@ class Work(ABC):
     takes_place = True
     """Whether it counts among those of which `max_running` may run."""
 
+    can_be_stopped = True
+    """Whether there is anything that `stop` could reach."""
+
     is_ours = True
     """Whether the manager's end waits for what the work makes of being asked."""
 
@@ -64,6 +68,9 @@ class Work(ABC):
     async def end(self, code: int = 0, out: str = "", err: str = "") -> None:
         """Let the work print this and end with this code, by itself."""
 
+    def come_by(self) -> None:
+        """Let the work come to a place where it can be stopped, if it needs one."""
+
     @abstractmethod
     def is_gone(self) -> bool:
         """Return whether nothing of the work is left."""
@@ -75,6 +82,7 @@ class CoroutineWork(Work):
     async def make(self, jobs: JobManager, asked: Asked = Asked.ENDS, **options: Any) -> JobId:
         self.told: asyncio.Future[ExecResult] = asyncio.get_running_loop().create_future()
         self.is_over = False
+        self.prodded = asyncio.Event()
         return jobs.spawn("work", self.run(asked), **options)
 
     async def run(self, asked: Asked) -> ExecResult:
@@ -83,7 +91,7 @@ class CoroutineWork(Work):
         stdout, stderr = job.streams
         stdout.write(READY)
         try:
-            result = await self.told
+            result = await self.wait_until_told(job)
         except asyncio.CancelledError:
             if asked is Asked.ENDS:
                 raise
@@ -94,8 +102,19 @@ class CoroutineWork(Work):
         stderr.write(result.err)
         return ExecResult(result.code, stdout.read(), stderr.read())
 
+    async def wait_until_told(self, job: CurrentJob) -> ExecResult:
+        while not self.told.done():
+            await self.prodded.wait()
+            self.prodded.clear()
+            await job.checkpoint()
+        return self.told.result()
+
+    def come_by(self) -> None:
+        self.prodded.set()
+
     async def end(self, code: int = 0, out: str = "", err: str = "") -> None:
         self.told.set_result(ExecResult(code, out.encode(), err.encode()))
+        self.prodded.set()
 
     def is_gone(self) -> bool:
         return self.is_over
@@ -139,6 +158,7 @@ class ElsewhereWork(Work):
 
     code_when_asked = 143
     takes_place = False
+    can_be_stopped = False
     is_ours = False
 
     async def make(self, jobs: JobManager, asked: Asked = Asked.ENDS, **options: Any) -> JobId:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import IO, Final
 import pytest
 
 from tests.survivors import Tree, tree
+from tests.unruly import unruly
 
 ROOT: Final = Path(__file__).parent.parent.parent
 
@@ -96,6 +98,25 @@ def test_at_any_moment(wild: Tree, seed: int) -> None:
             os.sched_yield()
         host.send_signal(signal.SIGKILL)
         host.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_amper_run_takes_its_commands_along(wild: Tree, seed: int) -> None:
+    command = shlex.join(unruly("run_wild", wild.tag))
+    chosen = random.Random(seed)
+    arguments = ["-m", "amper", "run", "--json", "-c", command, "-c", command]
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[wild.write_end],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    ) as run:
+        # Two are started, and two lines of output tell that they are set up.
+        read_lines(run.stdout, chosen.randint(1, 4))
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
         wild.wait_until_dead()
 
 

@@ -6,13 +6,25 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from amper import PIPE, JobManager
+from amper.supervisor import command
 from amper.supervisor.keepers import MOST_KEEPERS
-from tests.handshakes import is_zombie_or_gone, result_of, said, state_of, turns, watching
+from amper.supervisor.wire import send_load
+from tests.handshakes import (
+    is_zombie_or_gone,
+    left_by,
+    result_of,
+    said,
+    state_of,
+    turns,
+    watching,
+)
 from tests.support import on_all_loops
 from tests.survivors import keeper_of, killed, shim_of, tree
 from tests.unruly import unruly
@@ -108,6 +120,24 @@ def test_keepers_that_are_killed_at_any_moment_lose_no_job_and_run_none_twice(
     assert sorted(map(int, ran)) == list(range(count))
 
 
+@on_a_loop
+async def test_a_shim_that_breaks_before_it_begins_costs_nothing_but_another() -> None:
+    """Its channel ends without a word, so that nothing can have been started."""
+    async with JobManager(containment="tree") as jobs:
+        await jobs.run("true")
+        loads: list[int] = []
+
+        def no_load(channel: Any, fds: Sequence[int]) -> None:
+            loads.append(len(fds))
+            if len(loads) > 2:
+                send_load(channel, fds)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(command, "send_load", no_load)
+            assert (await jobs.run("exit 3")).code == 3
+        assert len(loads) == 3
+
+
 @on_all_loops
 async def test_the_keeper_goes_on_where_a_shim_was_killed() -> None:
     async with JobManager(containment="tree") as jobs:
@@ -169,6 +199,19 @@ async def test_with_shim_and_keeper_gone_the_leader_is_still_heard_of() -> None:
         # An older kernel cannot tell how somebody else's child ended, and nobody invents it.
         assert (result.code, status) in ((7, "failed:7"), (1, "lost"))
         assert (await info_of(jobs, id)).containment == "group"
+
+
+@on_a_loop
+async def test_with_shim_and_keeper_gone_descendants_are_still_waited_for() -> None:
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(unruly("fork_and_leave", 3), descendants="wait")
+        with watching(*await left_by(jobs, id)) as left:
+            shim = await shim_of(jobs, id)
+            await killed(keeper_of(jobs))
+            await killed(shim)
+            assert await jobs.wait(id, timeout=0) is None
+            left.signal(signal.SIGKILL)
+            assert (await result_of(jobs, id)).code == 3
 
 
 @on_a_loop

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +17,10 @@ import pytest
 
 from amper import PIPE, BoundedStream, ExecResult, JobId, JobManager, current_job
 from amper.frontends.vfs import JobFileSystem
-from tests.handshakes import result_of, said
+from tests.handshakes import result_of, said, take_notice, watching
 from tests.support import DEADLINE, on_all_loops, run
 from tests.unruly import unruly
-from tests.work import endless, gate, give, info_of, on_a_loop
+from tests.work import endless, gate, give, history, info_of, on_a_loop
 
 # Each look sees what is there by then.
 
@@ -43,6 +45,33 @@ async def test_each_open_of_a_running_command_sees_what_it_has_written_by_then()
         await result_of(jobs, id)
         assert files.cat("1/status") == b"done:0\n"
         assert files.cat("1/stdout") == b"onetwo"
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+@on_all_loops
+async def test_a_stop_that_nobody_has_recorded_is_seen_from_any_thread(is_taken: bool) -> None:
+    async with JobManager() as jobs:
+        files = JobFileSystem(jobs)
+
+        def read() -> tuple[bytes, str]:
+            return files.cat("1/status"), json.loads(files.cat("1/info.json"))["status"]
+
+        id = await jobs.start(unruly("behave"))
+        (pid,) = await said(jobs, id)
+        with watching(pid) as process:
+            for _ in range(2):
+                await process.stop()
+                if is_taken:
+                    take_notice(pid)
+                for seen in (read(), await asyncio.to_thread(read)):
+                    assert seen == (b"stopped\n", "stopped")
+                process.signal(signal.SIGCONT)
+                if is_taken:
+                    take_notice(pid)
+                for seen in (read(), await asyncio.to_thread(read)):
+                    assert seen == (b"running\n", "running")
+        # Reading is all that was done.
+        assert "stopped" not in await history(jobs, id)
 
 
 @on_all_loops

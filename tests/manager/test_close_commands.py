@@ -11,7 +11,15 @@ import pytest
 from amper import PIPE, EndedBy, JobManager, JobStatus, ManagerClosed
 from amper.manager import killing
 from amper.process.group import GroupWatch, ProcessGroup
-from tests.handshakes import on_a_shifted_loop, outcome, put_forward, result_of, said, watching
+from tests.handshakes import (
+    info_when,
+    on_a_shifted_loop,
+    outcome,
+    put_forward,
+    result_of,
+    said,
+    watching,
+)
 from tests.support import on_all_loops
 from tests.unruly import unruly
 from tests.work import info_of, on_a_loop
@@ -22,7 +30,7 @@ async def test_the_end_of_the_block_kills_what_runs_and_says_so() -> None:
     async with JobManager(grace_period=0.02) as jobs:
         ids = [await jobs.start(unruly(way)) for way in ("behave", "ignore_term", "stop_self")]
         pids = [(await said(jobs, id))[0] for id in ids]
-        assert len(await jobs.list(status=JobStatus.RUNNING)) == 3
+        await info_when(jobs, ids[2], lambda info: info.status is JobStatus.STOPPED)
         waiting = asyncio.ensure_future(jobs.wait_all())
         with contextlib.ExitStack() as stack:
             processes = [stack.enter_context(watching(pid)) for pid in pids]
@@ -33,10 +41,11 @@ async def test_the_end_of_the_block_kills_what_runs_and_says_so() -> None:
         assert (result.code, result.ended_by) == (code, EndedBy("close", "the day is over"))
         assert await jobs.get_status_string(id) == f"killed:{code}"
         assert (await info_of(jobs, id)).signal == code - 128
-    assert len(await waiting) == 3
+    # Nobody waits for one that is stopped.
+    assert len(await waiting) == 2
     events = [event async for event in jobs.events()]
-    assert [event.kind for event in events] == ["started"] * 3 + ["ended"] * 3
-    assert all(event.ended_by == EndedBy("close", "the day is over") for event in events[3:])
+    assert [event.kind for event in events] == ["started"] * 3 + ["stopped"] + ["ended"] * 3
+    assert all(event.ended_by == EndedBy("close", "the day is over") for event in events[4:])
 
 
 @on_a_shifted_loop

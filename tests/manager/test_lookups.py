@@ -55,6 +55,8 @@ ANSWERS: dict[str, tuple[Call, Any]] = {
     "signal": (lambda jobs, id: jobs.signal(id, 15), False),
     "finish": (lambda jobs, id: jobs.finish(id, ExecResult(0)), False),
     "remove": (lambda jobs, id: jobs.remove(id), False),
+    "stop": (lambda jobs, id: jobs.stop(id), False),
+    "resume": (lambda jobs, id: jobs.resume(id), False),
     "stop_job": (lambda jobs, id: jobs.stop_job(id, NO_PROCESS, NO_PROCESS), None),
     "resume_job": (lambda jobs, id: jobs.resume_job(id), None),
     "add_pgid": (lambda jobs, id: jobs.add_pgid(id, NO_PROCESS), None),
@@ -274,7 +276,7 @@ async def test_reaping_gives_what_was_over_by_id_and_leaves_the_rest() -> None:
         assert await jobs.reap_finished() == []
 
 
-@pytest.mark.parametrize("bad", ["tree", "none", None, 5])
+@pytest.mark.parametrize("bad", ["forest", "none", None, 5])
 def test_a_containment_that_is_not_there_is_refused(bad: Any) -> None:
     with pytest.raises(ValueError, match="containment"):
         JobManager(containment=bad)

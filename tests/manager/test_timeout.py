@@ -8,7 +8,15 @@ import signal
 import pytest
 
 from amper import EndedBy, JobManager
-from tests.handshakes import left_by, on_a_shifted_loop, put_forward, result_of, said, watching
+from tests.handshakes import (
+    info_when,
+    left_by,
+    on_a_shifted_loop,
+    put_forward,
+    result_of,
+    said,
+    watching,
+)
 from tests.support import on_all_loops
 from tests.unruly import unruly
 from tests.work import info_of
@@ -52,6 +60,8 @@ async def test_a_timeout_comes_on_every_loop() -> None:
             for timeout in (0, 0.05)
         ]
         for id in ids:
+            # Nobody can wait for one that has stopped itself.
+            await info_when(jobs, id, lambda info: info.status.is_final)
             assert (await result_of(jobs, id)).code == 124
             assert await jobs.get_status_string(id) == "killed:124"
 

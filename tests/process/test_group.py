@@ -13,7 +13,7 @@ import pytest
 from amper.process.descriptors import Reserve
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
-from amper.process.scan import Members
+from amper.process.scan import Look
 from tests.handshakes import leading, run_script, turns, turns_until, watching
 from tests.places import be_older_kernel
 from tests.unruly import unruly
@@ -259,9 +259,9 @@ async def test_one_empty_look_proves_nothing() -> None:
         """Answers what the test says, when it says so."""
 
         def __init__(self) -> None:
-            self.asked: list[Callable[[Members], None]] = []
+            self.asked: list[Callable[[Look], None]] = []
 
-        def ask(self, listener: Callable[[Members], None]) -> None:
+        def ask(self, listener: Callable[[Look], None]) -> None:
             self.asked.append(listener)
 
     with kernel() as opened, leading(unruly("fork_and_leave")) as (pid, (child,)):
@@ -270,15 +270,17 @@ async def test_one_empty_look_proves_nothing() -> None:
         told, group = Told(), held(pid)
         watch = GroupWatch(group, opened, told)
         watch.check()
-        looks.asked.pop()({})
-        looks.asked.pop()({pid: [child]})
+        looks.asked.pop()(Look())
+        full = Look()
+        full.groups[pid] = [child]
+        looks.asked.pop()(full)
         assert (told.count, looks.asked) == (0, [])
         with watching(child) as process:
             process.signal(signal.SIGKILL)
             await turns_until(lambda: bool(looks.asked) or told.count > 0)
         if looks.asked:
             # The zombies are still there, but nobody else.
-            looks.asked.pop()({})
-            looks.asked.pop()({})
+            looks.asked.pop()(Look())
+            looks.asked.pop()(Look())
         assert told.count == 1
         group.close()

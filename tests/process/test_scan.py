@@ -11,7 +11,7 @@ import pytest
 
 from amper.process import scan
 from amper.process.descriptors import Reserve
-from amper.process.scan import GroupScanner, Members, read_group, read_stat
+from amper.process.scan import Look, ProcessScanner, read_group, read_mark, read_stat
 from tests.handshakes import leading, state_of, turns, turns_until
 from tests.support import on_all_loops, run
 from tests.unruly import unruly
@@ -44,13 +44,13 @@ def test_a_name_may_hold_anything(tmp_path: Path) -> None:
 
 @on_all_loops
 async def test_a_look_finds_the_members_of_all_groups() -> None:
-    scanner = GroupScanner(Reserve())
+    scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     with leading("sleep 1000 & sleep 1000 & echo ready $!; wait") as (pid, (child,)):
         found = await ask(scanner)
-        assert len(found[pid]) == 3
-        assert {pid, child} <= set(found[pid])
-        assert os.getpid() in found[os.getpgrp()]
+        assert len(found.groups[pid]) == 3
+        assert {pid, child} <= set(found.groups[pid])
+        assert os.getpid() in found.groups[os.getpgrp()]
 
 
 @on_all_loops
@@ -58,7 +58,7 @@ async def test_those_who_ask_together_share_a_look_and_who_asks_later_gets_a_fre
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each of them is told once, and of nothing older than its question."""
-    scanner = GroupScanner(Reserve())
+    scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
     first, second = ask(scanner), ask(scanner)
@@ -68,7 +68,7 @@ async def test_those_who_ask_together_share_a_look_and_who_asks_later_gets_a_fre
         assert await first is await second
         found = await late
         assert found is not await first
-        assert found[pid] == [pid]
+        assert found.groups[pid] == [pid]
 
 
 @on_all_loops
@@ -76,17 +76,17 @@ async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
-    scanner = GroupScanner(Reserve())
+    scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     asked = ask(scanner)
     await turns(3)
     assert not asked.done()
-    assert os.getpid() in (await asked)[os.getpgrp()]
+    assert os.getpid() in (await asked).groups[os.getpgrp()]
 
 
 def test_a_look_that_a_loop_did_not_finish_begins_anew_on_the_next() -> None:
-    scanner = GroupScanner(Reserve())
-    told: list[Members] = []
+    scanner = ProcessScanner(Reserve())
+    told: list[Look] = []
 
     async def first() -> None:
         scanner.attach(asyncio.get_running_loop())
@@ -102,7 +102,42 @@ def test_a_look_that_a_loop_did_not_finish_begins_anew_on_the_next() -> None:
     assert len(told) == 1
 
 
-def ask(scanner: GroupScanner) -> asyncio.Future[Members]:
-    found: asyncio.Future[Members] = asyncio.get_running_loop().create_future()
+def ask(scanner: ProcessScanner) -> asyncio.Future[Look]:
+    found: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
     scanner.ask(found.set_result)
     return found
+
+
+@on_all_loops
+async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading("AMPER_JOB=a-1 sh -c 'echo ready $$; exec sleep 1000'") as (_, (marked,)):
+        plain, asked = ask(scanner), asyncio.get_running_loop().create_future()
+        assert (await plain).marks == {}
+        scanner.ask_for_marks(asked.set_result)
+        look: Look = await asked
+        assert look.marks[b"a-1"] == [marked]
+        assert read_mark(marked, Reserve()) == b"a-1"
+        assert read_mark(NO_PROCESS, Reserve()) is None
+        stat = look.stats[marked]
+        assert (stat.session, stat.is_stopped) == (os.getsid(marked), False)
+
+
+def test_marks_are_still_asked_for_on_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
+    scanner = ProcessScanner(Reserve())
+    told: list[Look] = []
+
+    async def first() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        scanner.ask_for_marks(told.append)
+
+    async def second() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        await turns_until(lambda: bool(told))
+
+    run(first())
+    with leading("AMPER_JOB=a-2 sh -c 'echo ready $$; exec sleep 1000'") as (_, (marked,)):
+        run(second())
+        assert told[0].marks[b"a-2"] == [marked]

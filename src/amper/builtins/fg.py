@@ -7,7 +7,7 @@ from typing import Final
 
 from amper.builtins.listing import command_of
 from amper.builtins.manual import Manual, Report, UsageError, builtin, find
-from amper.builtins.steering import code_of, resume_job
+from amper.builtins.steering import code_of
 from amper.manager import JobManager
 from amper.values import JobStatus
 
@@ -32,7 +32,9 @@ async def fg(manager: JobManager, arguments: Sequence[str], report: Report) -> N
     if info.status.is_final:
         report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")
         return
-    if info.status is JobStatus.STOPPED and not await resume_job(manager, info.id):
+    # Also one that seems to run: it may have been told to stop a moment ago.
+    runs = await manager.resume(info.id)
+    if not runs and info.status is JobStatus.STOPPED:
         report.complain(f"job {info.id} cannot be resumed")
         return
     report.say(command_of(info))

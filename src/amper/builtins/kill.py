@@ -51,8 +51,9 @@ _ENDING: Final = frozenset(
 )
 """What these do to a process, cancelling does to a job that has none."""
 
-_NEEDS_TO_RUN: Final = frozenset({signal.SIGHUP, signal.SIGTERM})
-"""Shells let a stopped job run on that gets one of these: it could not end otherwise."""
+_ENDS_A_STOP: Final = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGKILL})
+"""Shells let a stopped job run on that gets one of the first two: it could not end otherwise. KILL
+needs no such help, but whoever waits for the job then must not hear that it is stopped."""
 
 
 @dataclass
@@ -193,7 +194,7 @@ async def _send(manager: JobManager, target: str, number: int, report: Report) -
 
 async def _send_to_job(manager: JobManager, info: JobInfo, number: int) -> bool:
     if await manager.signal(info.id, number):
-        if number in _NEEDS_TO_RUN and info.status is JobStatus.STOPPED:
+        if number in _ENDS_A_STOP and info.status is JobStatus.STOPPED:
             await manager.signal(info.id, signal.SIGCONT)
         return True
     if info.status.is_final:

@@ -1,8 +1,7 @@
-"""Stopping jobs, letting them run on, and waiting for them as a shell does in the foreground."""
+"""Waiting for a job as a shell does in the foreground: until it is over, or stops."""
 
 from __future__ import annotations
 
-import signal
 from typing import Final
 
 from amper.manager import JobManager
@@ -12,19 +11,6 @@ STOPPED_CODE: Final = 148
 """128 + SIGTSTP: what a shell's `$?` is after Ctrl-Z."""
 
 NOT_FOUND: Final = 127
-
-
-async def stop_job(manager: JobManager, id: JobId) -> bool:
-    """Stop a job; False if there is nothing of it that could stop."""
-    return await manager.signal(id, signal.SIGSTOP)
-
-
-async def resume_job(manager: JobManager, id: JobId) -> bool:
-    """Let a job run on; False if there is nothing of it that could."""
-    is_there = await manager.signal(id, signal.SIGCONT)
-    # An embedder's own process: the record is ours to keep.
-    await manager.resume_job(id)
-    return is_there
 
 
 async def code_of(manager: JobManager, id: JobId) -> int:

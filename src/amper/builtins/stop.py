@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from amper.builtins.manual import Manual, Report, UsageError, builtin, found
-from amper.builtins.steering import stop_job
 from amper.manager import JobManager
 
 MANUAL: Final = Manual(
@@ -24,7 +23,7 @@ async def stop(manager: JobManager, arguments: Sequence[str], report: Report) ->
     if not specs:
         raise UsageError("which job? %+ is the current one")
     for info in await found(manager, specs, report):
-        if await stop_job(manager, info.id):
+        if await manager.stop(info.id):
             continue
         if info.status.is_final:
             report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")

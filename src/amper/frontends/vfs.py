@@ -274,12 +274,17 @@ def _line(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
+def _status_string(table: JobTable, job: Job) -> str:
+    status = table.status_now(job)
+    return job.status_string if status.is_final else status.value
+
+
 _FILES: Final[dict[str, _Text | _Output]] = {
-    "status": _Text(lambda table, job: _line(job.status_string)),
+    "status": _Text(lambda table, job: _line(_status_string(table, job))),
     "command": _Text(lambda table, job: _line(job.command)),
     "stdout": _Output(0),
     "stderr": _Output(1),
-    "info.json": _Text(lambda table, job: _line(json.dumps(table.info(job).to_dict()))),
+    "info.json": _Text(lambda table, job: _line(json.dumps(table.info_now(job).to_dict()))),
 }
 
 

@@ -85,6 +85,13 @@ class Runner(ABC):
         """Whether something beside process groups has to end before the job is dead."""
         return not self.is_over
 
+    def read_stop(self) -> bool | None:
+        """Return whether the work is stopped, where only the kernel knows; None where it is told.
+
+        Any thread may ask.
+        """
+        return None
+
     def claim(self, ended_by: EndedBy) -> None:
         """Put on record who ends the job. The first who asked is the one."""
         if self.ended_by is None:

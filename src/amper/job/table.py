@@ -32,6 +32,7 @@ from amper.values import Ended, EndedBy, ExecResult, JobId, JobInfo, JobStatus, 
 QUEUED: Final = JobStatus.QUEUED
 RUNNING: Final = JobStatus.RUNNING
 STOPPED: Final = JobStatus.STOPPED
+_STOPPABLE: Final = frozenset({RUNNING, STOPPED})
 START: Final = Happening.START
 SUCCEED: Final = Happening.SUCCEED
 
@@ -85,6 +86,26 @@ class JobTable:
     def jobs(self) -> list[Job]:
         """Return the records, by id."""
         return list(self._jobs.values())
+
+    def status_now(self, job: Job) -> JobStatus:
+        """Return a job's status with what the kernel says of a stop that nobody has recorded yet.
+
+        Only reading is done: the record, the log and those who wait learn of it when somebody asks
+        the manager.
+        """
+        status, runner = job.status, job.runner
+        stopped = None if runner is None or status not in _STOPPABLE else runner.read_stop()
+        if stopped is None or job.status is not status:
+            return job.status
+        return STOPPED if stopped else RUNNING
+
+    def info_now(self, job: Job) -> JobInfo:
+        """Return a snapshot with `status_now`."""
+        info = self.info(job)
+        if info.status not in _STOPPABLE:
+            return info
+        status = self.status_now(job)
+        return replace(info, status=status) if status in _STOPPABLE else self.info(job)
 
     def last_stopped(self) -> JobId | None:
         """Return the job that was stopped last and still is."""

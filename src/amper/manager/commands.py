@@ -21,6 +21,7 @@ from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input, Output
 from amper.process.group import GroupWatch
+from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
@@ -79,6 +80,7 @@ class CommandRunner(LocalRunner):
     _descendants: Descendants = "leave"
     _duplicates: tuple[int, ...] = ()
     _is_fed = False
+    _is_marked = False
     _timeout: float | None = None
 
     def __init__(self, options: CommandOptions) -> None:
@@ -101,6 +103,9 @@ class CommandRunner(LocalRunner):
         assert options is not None
         self._options = None
         try:
+            if options.program.inherits_environment:
+                self._is_marked = True
+                options.program.mark(self._mark_of(self.reports.kernel))
             self.command = self._command(options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
@@ -138,6 +143,7 @@ class CommandRunner(LocalRunner):
     def _begun(self, command: Command) -> None:
         """Put down which process the job has."""
         self._put_down(command)
+        self.reports.runs(self)
 
     def _put_down(self, command: Command) -> None:
         job = self.job
@@ -152,6 +158,22 @@ class CommandRunner(LocalRunner):
         assert streams is not None
         streams.stderr.write(f"amper: {failure.reason}\n".encode("utf-8", "replace"))
         self._report(Ended(closed(streams, failure.code)))
+
+    @property
+    def mark(self) -> bytes | None:
+        return self._mark_of(self.reports.kernel) if self._is_marked else None
+
+    def _mark_of(self, kernel: Kernel) -> bytes:
+        return b"%s-%d" % (kernel.mark, self.job.id)
+
+    def stop_notice(self) -> bool | None:
+        return None if self.command is None else self.command.stop_notice()
+
+    def read_stop(self) -> bool | None:
+        if self._watch is not None:
+            # The leader is gone, and the job lasts as long as those that it left.
+            return self._watch.are_known_stopped()
+        return None if self.command is None else self.command.is_stopped()
 
     def discard(self) -> None:
         super().discard()

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 
 from amper.job.job import CommandJob
@@ -17,7 +16,7 @@ from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
 from amper.process.command import Command
 from amper.process.group import ProcessGroup
-from amper.process.scan import Members
+from amper.process.scan import Look
 from amper.process.spawn import CannotStart
 from amper.supervisor.command import ContainedCommand
 from amper.values import Ended
@@ -88,6 +87,9 @@ class ContainedRunner(CommandRunner):
         self.job.containment = "group"
         if self.cascade is not None:
             self.cascade.groups_added()
+        elif self._exit is not None and not self.is_over and self.command is not None:
+            # The leader is over, and who was to say that the rest is, is gone.
+            super()._await_descendants(self.command)
 
     # Whether anything is left, and how it is ended.
 
@@ -111,8 +113,8 @@ class ContainedRunner(CommandRunner):
             return self.groups
         return [group for group in self.groups if group is not command.group]
 
-    def has_members(self, members: Members) -> bool:
-        return self._has_shim or super().has_members(members)
+    def has_members(self, look: Look) -> bool:
+        return self._has_shim or super().has_members(look)
 
     def ask_to_end(self) -> None:
         if self.command is not None:
@@ -125,17 +127,10 @@ class ContainedRunner(CommandRunner):
     def survivors(self) -> set[int]:
         return set() if self.command is None else self.command.survivors()
 
-    def ask_to_stop(self) -> bool:
-        """Stop the leader's group; the shim reports it. False if nobody can be reached."""
-        return self._signal_group(signal.SIGSTOP)
-
     def ask_to_resume(self) -> bool:
-        """Let the leader's group run on; the shim reports it. False if nobody can be reached."""
-        return self._signal_group(signal.SIGCONT)
-
-    def _signal_group(self, number: int) -> bool:
-        group = None if self.command is None else self.command.group
-        return group is not None and group.signal(number)
+        # The groups are signalled by whoever asks. Only what the shim reports comes after its report
+        # of the stop, should that be under way.
+        return self._has_shim
 
     def _has_descendants(self, command: Command) -> bool:
         return self._has_shim or super()._has_descendants(command)

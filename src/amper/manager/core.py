@@ -28,6 +28,8 @@ from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
 from amper.manager.killing import Cascade, Steps
 from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
+from amper.manager.states import States
+from amper.manager.stopping import Stopping
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel
 from amper.supervisor.keepers import Keepers
@@ -49,6 +51,8 @@ class Core:
         self.admission = Admission(max_running)
         self.files = OutputFiles()
         self.table = JobTable(time.monotonic, finished_retention, self.files.delete)
+        self.states = States(self.table)
+        self.stopping = Stopping(self)
         self.persists_output = True
         self.is_closed = False
         self.untracked: set[LocalRunner] = set()
@@ -124,6 +128,7 @@ class Core:
             self._loop = before
             raise WrongLoop
         self._steps = Steps(loop)
+        self.states.attach(loop)
         if self._kernel is not None:
             self._kernel.attach(loop)
         if before is None or not before.is_closed():
@@ -136,6 +141,7 @@ class Core:
                 self.end_queued(job, EndedBy("loop_closed"))
         for runner in self.unfinished():
             runner.waiters = None
+            runner.confirmation = None
             was_dying = runner.drop_cascade()
             runner.loop_closed()
             if was_dying and runner.is_killable:
@@ -194,7 +200,9 @@ class Core:
         job = runner.job
         if runner.ended_by is None and report.result.code != 0:
             _claim_for_sender(runner, report)
+        self.states.remove(runner)
         self.table.ended(job, report)
+        self.stopping.give_up(runner)
         if self.untracked:
             self.untracked.discard(runner)
         result, streams = report.result, runner.streams
@@ -210,6 +218,10 @@ class Core:
             # What is started on a loop that ends would end with it; the next loop takes it up.
             if runner.ended_by is None or runner.ended_by.cause != "loop_closed":
                 self._start_queued()
+
+    def runs(self, runner: LocalRunner) -> None:
+        """A command runs, of which only the kernel knows when it stops."""
+        self.states.add(runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
         """Take note that a job was stopped, from its runner."""
@@ -276,6 +288,8 @@ class Core:
         self.table.remove(job)
         if job.status is JobStatus.QUEUED and runner is not None:
             runner.discard()
+        elif runner is not None:
+            self.stopping.give_up(local_runner(job))
 
     def unfinished(self) -> list[LocalRunner]:
         """Return the runners of which something may be left."""
@@ -293,6 +307,7 @@ class Core:
 
     def close_kernel(self) -> None:
         """Close what was opened for commands, when nothing of them is left to be watched."""
+        self.states.close()
         if self._kernel is not None:
             self._kernel.close()
 

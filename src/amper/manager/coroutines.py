@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from amper.errors import AmperError
@@ -53,6 +53,20 @@ class CurrentJob:
         """The token that `cancel` trips."""
         return self._runner.own_token()
 
+    @property
+    def is_stop_requested(self) -> bool:
+        """Whether somebody wants the job to stop: it should come to a checkpoint soon."""
+        return self._runner.is_stop_requested
+
+    async def checkpoint(self) -> None:
+        """Suspend here as long as the job is to be stopped; return at once if it is not.
+
+        The job is `stopped` from the moment it is suspended, and `running` again after `resume`.
+        Place it where it may take long until the next step, with nothing held that others need.
+        Whoever ends the job ends the suspension with it.
+        """
+        await self._runner.checkpoint()
+
 
 def current_job() -> CurrentJob | None:
     """Return the job that the calling code runs in; None outside of spawned coroutines."""
@@ -66,6 +80,9 @@ class CoroutineRunner(LocalRunner):
     _context: contextvars.Context | None = None
     _is_asked = False
     _task: asyncio.Task[None] | None = None
+    _is_stop_requested = False
+    _suspended: Sequence[asyncio.Future[None]] = ()
+    """What waits at a checkpoint: the coroutine, or several tasks that it has made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> None:
         self.loop = loop
@@ -100,6 +117,50 @@ class CoroutineRunner(LocalRunner):
         super().discard()
         dispose(self._awaitable)
 
+    @property
+    def is_stop_requested(self) -> bool:
+        return self._is_stop_requested
+
+    def ask_to_stop(self) -> bool:
+        if self._is_asked or asyncio.isfuture(self._awaitable):
+            # It ends already, or is somebody else's task, which knows of no checkpoint.
+            return False
+        self._is_stop_requested = True
+        # Work that waits for its stopped processes comes to no checkpoint, and need not.
+        return all(group.is_gone() for group in self.groups)
+
+    def ask_to_resume(self) -> bool:
+        self.take_back_stop()
+        self.reports.job_resumed(self)
+        return not asyncio.isfuture(self._awaitable)
+
+    def take_back_stop(self) -> None:
+        self._is_stop_requested = False
+        suspended, self._suspended = self._suspended, ()
+        if suspended:
+            self.reports.job_resumed(self)
+        for waiter in suspended:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def stop_limit(self, grace_period: float) -> float:
+        return grace_period
+
+    async def checkpoint(self) -> None:
+        """Wait, stopped, until nobody wants a stop any more."""
+        while self._is_stop_requested:
+            waiter = self.loop.create_future()
+            self._suspended = (*self._suspended, waiter)
+            self.reports.job_stopped(self)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._suspended = [other for other in self._suspended if other is not waiter]
+                if not self._suspended and not self.is_over:
+                    # Nothing stands still here any more: whatever was cancelled cleans up.
+                    self.reports.job_resumed(self)
+                raise
+
     def ask_to_end(self) -> None:
         # Asked twice, a coroutine would be interrupted in the clean-up that the first one began.
         if not self._is_asked:
@@ -107,6 +168,8 @@ class CoroutineRunner(LocalRunner):
 
     def insist(self) -> None:
         self._is_asked = True
+        # As SIGCONT does for a process that is stopped: it has to run to end.
+        self.take_back_stop()
         if self._task is not None:
             self._task.cancel()
 
@@ -172,6 +235,9 @@ class CoroutineRunner(LocalRunner):
         if self._task is not None:
             _live_tasks.discard(self._task)
             self._task = None
+        if self._is_stop_requested:
+            # Tasks that it has made, and left at a checkpoint, are not the job's any more.
+            self.take_back_stop()
         # It may have been given up long ago.
         if not self.is_over:
             self.reports.job_ended(self, report)

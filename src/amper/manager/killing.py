@@ -18,6 +18,7 @@ from typing import Final, Literal
 from amper.manager.runner import LocalRunner
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
+from amper.process.sweep import Sweep
 
 KILL_LIMIT: Final = 5.0
 """Seconds after SIGKILL until we admit that something (in the D state) cannot be killed now."""
@@ -101,11 +102,13 @@ class Cascade:
     __slots__ = (
         "_deadline",
         "_grace_period",
+        "_is_swept",
         "_kernel",
         "_loop",
         "_next_step",
         "_runner",
         "_steps",
+        "_sweeps",
         "_waiters",
         "_watches",
         "outcome",
@@ -127,6 +130,9 @@ class Cascade:
         self._deadline = loop.time() + grace_period
         self._next_step: Step = "ask"
         self._watches: tuple[GroupWatch, ...] = ()
+        self._sweeps: tuple[Sweep, ...] = ()
+        self._is_swept = False
+        """Whether the last sweep was asked for: the one that begins when the groups are gone."""
         self._waiters: tuple[asyncio.Future[bool], ...] = ()
         self.outcome: bool | None = None
         """Whether nothing of the job is left; None as long as that is not known."""
@@ -185,7 +191,7 @@ class Cascade:
     def abandon(self) -> None:
         """Stop for good: its loop is closed, and whoever waited for the outcome with it."""
         self.outcome = False
-        for watch in self._watches:
+        for watch in self._watched:
             watch.close()
 
     def _ask(self) -> None:
@@ -193,12 +199,15 @@ class Cascade:
             self._runner.token.cancel(self._reason)
         self._runner.ask_to_end()
         self._watch_groups()
-        self._signal(signal.SIGTERM)
-        # A stopped process gets no signal but this one and SIGKILL.
-        self._signal(signal.SIGCONT)
+        # A stopped process gets no signal but the second one and SIGKILL.
+        self._signal(signal.SIGTERM, signal.SIGCONT)
         self._next_step = "insist"
         self._steps.at(self._deadline, self)
         self._check()
+
+    @property
+    def _watched(self) -> tuple[GroupWatch | Sweep, ...]:
+        return (*self._watches, *self._sweeps)
 
     @property
     def _reason(self) -> str | None:
@@ -211,14 +220,24 @@ class Cascade:
             new = [group for group in self._runner.watched_groups if group not in known]
             watches = [GroupWatch(group, self._kernel, self) for group in new]
             self._watches = (*self._watches, *watches)
+            sweeps = [
+                Sweep(watch, self._runner.mark, self._kernel, self)
+                for watch in watches
+                if watch.group.leads_session
+            ]
+            self._sweeps = (*self._sweeps, *sweeps)
         # While their parents live: nobody finds them afterwards.
         for watch in self._watches:
             watch.adopt_descendants()
 
-    def _signal(self, number: int) -> None:
-        for watch in self._watches:
-            watch.group.signal(number)
-            watch.signal_members(number)
+    def _signal(self, *numbers: int) -> None:
+        for number in numbers:
+            for watch in self._watches:
+                watch.group.signal(number)
+                watch.signal_members(number)
+        self._is_swept = False
+        for sweep in self._sweeps:
+            sweep.signal(*numbers)
 
     def _insist(self) -> None:
         self._runner.insist()
@@ -237,11 +256,18 @@ class Cascade:
             return
         for watch in self._watches:
             watch.check()
-        if all(watch.is_gone for watch in self._watches):
+        if not all(watch.is_gone for watch in self._watches):
+            return
+        if not self._is_swept:
+            # What they have started before they ended is there now, and what they start now is not.
+            self._is_swept = True
+            for sweep in self._sweeps:
+                sweep.look()
+        if all(sweep.is_gone for sweep in self._sweeps):
             self._end(is_dead=True)
 
     def _give_up(self) -> None:
-        survivors = {pid for watch in self._watches for pid in watch.survivors()}
+        survivors = {pid for watch in self._watched for pid in watch.survivors()}
         survivors |= self._runner.survivors()
         if survivors:
             self._runner.name_survivors(sorted(survivors))
@@ -257,6 +283,8 @@ class Cascade:
             watch.close()
             if watch.is_gone:
                 watch.group.close()
+        for sweep in self._sweeps:
+            sweep.close()
         self._steps.forget_dead()
         if self._runner.cascade is self:
             self._runner.cascade = None

@@ -95,7 +95,8 @@ class JobManager:
         first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `containment` is how
         commands are held together, where `start` does not say it. `max_running`
         bounds the commands and coroutines that run at once; more of them are queued. The next one
-        starts with the end of another, before those who wait for that one go on.
+        starts with the end of another, before those who wait for that one go on. A job that is
+        stopped keeps its place.
         """
         self._containment: Containment = checked_containment(containment)
         self._core = Core(
@@ -210,7 +211,8 @@ class JobManager:
     ) -> JobId:
         """Start an OS command in a session of its own: a `str` with `/bin/sh -c`, a sequence as it is.
 
-        `env` replaces the environment. `stdin` is `DEVNULL`, `PIPE` (for `write_stdin`), `bytes`
+        `env` replaces the environment; one that is inherited gets an `AMPER_JOB`, by which `kill`
+        knows the command's descendants. `stdin` is `DEVNULL`, `PIPE` (for `write_stdin`), `bytes`
         (fed, then closed), or a file. `stdout` and `stderr` are `PIPE` (kept, to be read),
         `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe, in exact order. Of our other
         descriptors the command gets `pass_fds`, under their own numbers, and no more.
@@ -290,6 +292,7 @@ class JobManager:
         if job is None:
             return None
         if job.result is None:
+            self._core.states.look(job)
             if job.status is STOPPED:
                 return None
             waiter = self._change_of(job, loop, seconds)
@@ -318,7 +321,7 @@ class JobManager:
         """
         seconds = checked_timeout(timeout)
         self._core.enter()
-        gathering = Gathering(self._table, self._jobs(ids))
+        gathering = Gathering(self._table, self._awaited(ids))
         try:
             return await gathering.all(seconds)
         finally:
@@ -333,7 +336,7 @@ class JobManager:
         """
         seconds = checked_timeout(timeout)
         self._core.enter()
-        gathering = Gathering(self._table, self._jobs(ids))
+        gathering = Gathering(self._table, self._awaited(ids))
         try:
             return await gathering.next(seconds)
         finally:
@@ -343,7 +346,7 @@ class JobManager:
         self, ids: Iterable[JobId] | None = None
     ) -> AsyncGenerator[tuple[JobId, ExecResult], None]:
         """Iterate over the jobs that are there now, or those named, as they end; each once."""
-        return completions(self._core.enter, self._table, self._jobs(ids))
+        return completions(self._core.enter, self._table, self._awaited(ids))
 
     async def try_result(self, id: JobId) -> ExecResult | None:
         """Return the result of a job that is over; None at once for any other."""
@@ -361,7 +364,7 @@ class JobManager:
 
     async def get(self, id: JobId) -> JobInfo | None:
         """Return a snapshot of a job."""
-        job = self._lookup(id)
+        job = self._current(id)
         return None if job is None else self._table.info(job)
 
     async def list(
@@ -377,6 +380,7 @@ class JobManager:
         Raises ValueError for a status that does not exist.
         """
         self._core.catch_up()
+        self._core.states.look_at_all()
         wanted = None if status is None else JobStatus(status)
         directory = None if cwd is None else absolute(cwd)
         return [
@@ -407,11 +411,14 @@ class JobManager:
         if not isinstance(spec, str):
             raise TypeError(f"a job spec is a str, not {type(spec).__name__}")
         self._core.catch_up()
+        # Which job is current depends on which are stopped.
+        self._core.states.look_at_all()
         return find_job(self._table, spec).id
 
     async def running_count(self) -> int:
         """Return how many jobs are running: neither stopped nor queued."""
         self._core.catch_up()
+        self._core.states.look_at_all()
         return self._table.running_count
 
     async def get_command(self, id: JobId) -> str | None:
@@ -421,13 +428,13 @@ class JobManager:
 
     async def get_status_string(self, id: JobId) -> str | None:
         """Return `queued`, `running`, `stopped`, `done:0`, `failed:CODE`, `killed:CODE` or `lost`."""
-        job = self._lookup(id)
+        job = self._current(id)
         return None if job is None else job.status_string
 
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         if job is None or job.pid is None:
             return None
         return job.pid, job.pgid or job.pid
@@ -435,7 +442,7 @@ class JobManager:
     async def job_pgids(self, id: JobId) -> Numbers:
         """Return the process groups of a job in the order in which they were recorded."""
         job = self._lookup(id)
-        await self._confirmed(job)
+        await _confirmed(job)
         return [] if job is None else list(job.pgids)
 
     # Output.
@@ -557,14 +564,39 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await self._confirmed(self._lookup(id))
-        _, runner = self._reachable(id)
+        await _confirmed(self._lookup(id))
+        job, runner = self._reachable(id)
         if runner is None:
             return False
         sent = [group.signal(number) for group in runner.groups]
         if any(sent) and number not in _NOT_DEADLY:
             runner.signals_sent |= {number}
+        if any(sent) and job is not None:
+            self._core.stopping.signalled(job, number)
         return any(sent)
+
+    async def stop(self, id: JobId) -> bool:
+        """Stop a job with SIGSTOP to its process groups; return when the kernel has confirmed it.
+
+        True also if it was stopped already; False if it is over, unknown, or has nothing to stop,
+        or if something of it does not stop within 5 s. A coroutine is asked, and stops at its next
+        `current_job().checkpoint()`; if it comes to none within the grace period, the request is
+        taken back: False. If the caller is cancelled, the job is stopped all the same.
+        """
+        self._core.enter()
+        job = self._table.get(id)
+        await _confirmed(job)
+        return False if job is None else await self._core.stopping.stop(job)
+
+    async def resume(self, id: JobId) -> bool:
+        """Let a stopped job run on, whoever has stopped it; return when it does.
+
+        True also if it ran already; False if it is over, unknown, or has nothing to resume.
+        """
+        self._core.enter()
+        job = self._table.get(id)
+        await _confirmed(job)
+        return False if job is None else await self._core.stopping.resume(job)
 
     async def finish(self, id: JobId, result: ExecResult) -> bool:
         """Record the result of a job that runs elsewhere; False if it is unknown, over, or our own."""
@@ -619,6 +651,7 @@ class JobManager:
     async def last_stopped(self) -> JobId | None:
         """Return the job that was stopped last and still is."""
         self._core.catch_up()
+        self._core.states.look_at_all()
         return self._table.last_stopped()
 
     async def add_pgid(self, id: JobId, pgid: int) -> None:
@@ -695,6 +728,18 @@ class JobManager:
         self._core.catch_up()
         return self._table.get(id)
 
+    def _current(self, id: JobId) -> Job | None:
+        """Look a job up, and bring it up to date."""
+        job = self._lookup(id)
+        self._core.states.look_closely(job)
+        return job
+
+    def _awaited(self, ids: Iterable[JobId] | None) -> Iterable[Job]:
+        """Return the jobs that somebody waits for, brought up to date."""
+        jobs = self._jobs(ids)
+        self._core.states.look_at(jobs)
+        return jobs
+
     def _jobs(self, ids: Iterable[JobId] | None) -> Iterable[Job]:
         self._core.catch_up()
         if ids is None:
@@ -725,14 +770,6 @@ class JobManager:
         self._core.add(job, runner, happening)
         runner.start()
         return job
-
-    async def _confirmed(self, job: Job | None) -> None:
-        """Wait until it is known which process a job has that was just started under a shim."""
-        if job is None or job.runner is None or job.status is JobStatus.QUEUED:
-            return
-        runner = local_runner(job)
-        if not runner.is_confirmed:
-            await runner.confirmed()
 
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
@@ -798,3 +835,12 @@ class JobManager:
         if grace_period is None:
             return self._core.grace_period
         return checked_seconds(grace_period, "grace_period")
+
+
+async def _confirmed(job: Job | None) -> None:
+    """Wait until it is known which process a job has that was just started under a shim."""
+    if job is None or job.runner is None or job.status is JobStatus.QUEUED:
+        return
+    runner = local_runner(job)
+    if not runner.is_confirmed:
+        await runner.confirmed()

@@ -12,7 +12,7 @@ from typing import Final
 from amper.manager.runner import LocalRunner
 from amper.process.group import reap_leader_late
 from amper.process.kernel import Kernel
-from amper.process.scan import Members
+from amper.process.scan import Look
 from amper.values import JobId
 
 LOOKS_PER_COMMAND: Final = 2
@@ -73,17 +73,17 @@ class Remains:
         self._commands_since_look = 0
         asked = self.all()
 
-        def found(members: Members) -> None:
+        def found(look: Look) -> None:
             # A look is no snapshot, so that two must agree.
-            dead = [runner for runner in asked if not runner.has_members(members)]
-            kernel.scanner.ask(lambda members: self._reap(dead, members))
+            dead = [runner for runner in asked if not runner.has_members(look)]
+            kernel.scanner.ask(lambda look: self._reap(dead, look))
 
         kernel.scanner.ask(found)
 
-    def _reap(self, runners: list[LocalRunner], members: Members) -> None:
+    def _reap(self, runners: list[LocalRunner], look: Look) -> None:
         self._is_looking = False
         for runner in runners:
-            if not runner.has_members(members):
+            if not runner.has_members(look):
                 runner.let_go_of_groups()
                 if not runner.has_remains:
                     self._runners.pop(runner.job.id, None)

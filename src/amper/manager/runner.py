@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from amper.flow.cancel import CancellationToken
 from amper.job.job import Job
 from amper.job.runner import Runner
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
-from amper.process.scan import Members
+from amper.process.scan import Look
 from amper.supervisor.keepers import Keepers
 from amper.values import Ended, EndedBy
 
 if TYPE_CHECKING:
     from amper.manager.killing import Cascade
+    from amper.manager.stopping import Confirmation
+
+STOP_LIMIT: Final = 5.0
+"""Seconds until we admit that something (traced, or in the D state) does not stop now."""
 
 
 class Reports(Protocol):
@@ -34,6 +38,10 @@ class Reports(Protocol):
 
     def job_ended(self, runner: LocalRunner, report: Ended) -> None:
         """Take the one report of `runner`."""
+        ...
+
+    def runs(self, runner: LocalRunner) -> None:
+        """Read from the kernel, when somebody asks, whether `runner` is stopped."""
         ...
 
     def job_stopped(self, runner: LocalRunner) -> None:
@@ -64,6 +72,7 @@ class LocalRunner(Runner):
     reports: Reports
     groups: Sequence[ProcessGroup] = ()
     cascade: Cascade | None = None
+    confirmation: Confirmation | None = None
     has_place = False
     signals_sent: frozenset[int] = frozenset()
     is_confirmed = True
@@ -74,6 +83,33 @@ class LocalRunner(Runner):
     def be_cancelled(self) -> None:
         """The job's own token was tripped."""
         raise NotImplementedError
+
+    def ask_to_stop(self) -> bool:
+        """Ask the work itself to stop; its process groups are stopped by the manager.
+
+        Return whether the runner will report it. If not, the process groups are all there is to see.
+        """
+        return False
+
+    def ask_to_resume(self) -> bool:
+        """Let the work run on; return whether the runner reports it."""
+        return False
+
+    def take_back_stop(self) -> None:
+        """The work did not stop in time, and need not any more."""
+
+    @property
+    def is_stop_requested(self) -> bool:
+        """Whether somebody who asked for a stop that is reported may still expect one."""
+        return True
+
+    def stop_limit(self, grace_period: float) -> float:
+        """Return how many seconds a stop that is reported may take."""
+        return STOP_LIMIT
+
+    def stop_notice(self) -> bool | None:
+        """Return what `read_stop` does, where that can be told for next to nothing."""
+        return None
 
     def own_token(self) -> CancellationToken:
         """Return the token that was set last, or else the job's own, which ends the job."""
@@ -140,6 +176,11 @@ class LocalRunner(Runner):
         self.give_up()
         self.let_go()
 
+    @property
+    def mark(self) -> bytes | None:
+        """What the job's descendants carry in their environment, if anything."""
+        return None
+
     def name_survivors(self, pids: Sequence[int]) -> None:
         """Put on record which processes SIGKILL did not end."""
         ended_by = self.ended_by
@@ -157,9 +198,9 @@ class LocalRunner(Runner):
         for group in self.groups:
             group.close()
 
-    def has_members(self, members: Members) -> bool:
+    def has_members(self, look: Look) -> bool:
         """Return whether a look at all processes found any of the job's groups."""
-        return any(group.pgid in members for group in self.groups if not group.is_closed)
+        return any(group.pgid in look.groups for group in self.groups if not group.is_closed)
 
     def forget_dead_and_zombies(self) -> None:
         """Close what is held for groups of which nobody lives; it costs a look at all processes."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 from typing import Protocol
 
 from amper.flow.stream import BoundedStream
@@ -27,10 +26,10 @@ from amper.process.spawn import (
     STDOUT,
     CannotStart,
     Program,
-    ReportPipe,
     cannot_start,
     spawn,
 )
+from amper.process.state import is_stopped, stop_notice
 from amper.process.terminals.pty import Pty
 from amper.process.terminals.pty_pump import MasterInput, MasterPump
 
@@ -48,10 +47,6 @@ Input = int | bytes | HasFileno
 
 Output = BoundedStream | int | HasFileno
 """A stream to read into; DEVNULL, STDOUT, a descriptor or a file."""
-
-
-Starter = Callable[[Program, int, int, int, ReportPipe], int]
-"""What starts a program with its three streams: `spawn`, or what puts it in front of a terminal first."""
 
 
 class Owner(InputOwner, Protocol):
@@ -76,7 +71,6 @@ class Command:
         stdout: Output,
         stderr: Output,
         owner: Owner,
-        start: Starter = spawn,
         pty: Pty | None = None,
     ) -> None:
         """Start it. Raises CannotStart, and then nothing is left behind.
@@ -137,6 +131,19 @@ class Command:
         if late is not None and late.open_pipes:
             self._late = late
         return self._late
+
+    def stop_notice(self) -> bool | None:
+        """Return what the leader's last stop notice says, as `state.stop_notice` does."""
+        return None if self._pidfd < 0 else stop_notice(self._pidfd)
+
+    def is_stopped(self) -> bool | None:
+        """Return whether the leader is stopped; None if it is gone. Any thread may ask."""
+        pidfd = self._pidfd
+        if pidfd < 0:
+            return None
+        stopped = is_stopped(self.pid, pidfd)
+        # It is given up before it is closed: as long as it is there, nobody else has its number.
+        return stopped if self._pidfd == pidfd else None
 
     def close(self) -> None:
         """Let go of all descriptors, whatever still runs."""

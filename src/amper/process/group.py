@@ -21,7 +21,8 @@ from amper.process.descriptors import Reserve
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
 from amper.process.reap import reap
-from amper.process.scan import Members, members_of, read_group
+from amper.process.scan import Look, members_of, read_group
+from amper.process.state import is_stopped
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2
 
@@ -82,6 +83,11 @@ class ProcessGroup:
                 return cls(pgid, pidfd, witness=pid)
             os.close(pidfd)
         return None
+
+    @property
+    def leads_session(self) -> bool:
+        """Whether its leader is a command of ours, which led the session of the same number."""
+        return self._is_child
 
     @property
     def is_closed(self) -> bool:
@@ -186,10 +192,22 @@ class GroupWatch:
 
     def survivors(self) -> set[int]:
         """Look who lives, at once; it may take a while on a machine with many processes."""
-        found = set((self._members or {}).values())
+        found = self.known
         if not self.is_gone and not self.group.is_closed:
             found.update(members_of(self.group.pgid, self._kernel.reserve))
         return found
+
+    @property
+    def known(self) -> set[int]:
+        """The pids of the members that are held."""
+        return set((self._members or {}).values())
+
+    def are_known_stopped(self) -> bool | None:
+        """Return whether the members that are known are stopped; None if none is known."""
+        members = list((self._members or {}).items())
+        if not members:
+            return None
+        return all(is_stopped(pid, pidfd) for pidfd, pid in members)
 
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""
@@ -232,11 +250,11 @@ class GroupWatch:
         self._forget(fd)
         self.check()
 
-    def _found(self, members: Members) -> None:
+    def _found(self, look: Look) -> None:
         self._is_looking = False
         if self._mourner is None or self._members:
             return
-        pids = members.get(self.group.pgid, ())
+        pids = look.groups.get(self.group.pgid, ())
         # One is enough for now: when it is gone, the next look finds the rest.
         is_out_of_descriptors = not all(self._watch(pid) for pid in pids)
         if self._members:

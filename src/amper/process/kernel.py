@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from amper.process.descriptors import Reserve
 from amper.process.poller import Poller
-from amper.process.scan import GroupScanner
+from amper.process.scan import ProcessScanner
 from amper.process.spawn import ReportPipe
 
 
 class Kernel:
     """The descriptors and watchers of one manager, moved from one event loop to the next."""
 
-    __slots__ = ("loop", "poller", "reports", "reserve", "scanner")
+    __slots__ = ("loop", "mark", "poller", "reports", "reserve", "scanner")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.reserve = Reserve()
         self.reports = ReportPipe()
         self.poller = Poller()
-        self.scanner = GroupScanner(self.reserve)
+        self.mark = os.urandom(8).hex().encode()
+        """By which the descendants of this manager's commands are known."""
+        self.scanner = ProcessScanner(self.reserve)
         self.attach(loop)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

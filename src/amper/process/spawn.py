@@ -25,6 +25,7 @@ from operator import index
 from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
+from amper.process.scan import MARK
 
 _posixsubprocess: Any
 try:
@@ -90,6 +91,7 @@ class Program:
         "cwd",
         "environment",
         "executables",
+        "inherits_environment",
         "passed_fds",
         "reason",
         "session",
@@ -116,6 +118,7 @@ class Program:
         self.executables: tuple[bytes, ...] = ()
         self.cwd: bytes | None = None
         self.environment: list[bytes] | None = None
+        self.inherits_environment = env is None
         try:
             self.arguments = [_encoded(word, "the command") for word in words]
             if cwd is not None:
@@ -170,6 +173,14 @@ class Program:
         if self.environment is None:
             self.environment = _environment(os.environ)
         return self.environment
+
+    def mark(self, mark: bytes) -> None:
+        """Let descendants be known by `mark`, in an environment that is ours: one that was given stays."""
+        if not self.inherits_environment or self.reason is not None:
+            return
+        lines = _own_environment() if self.environment is None else self.environment
+        # The first one counts, should there be one that we have inherited.
+        self.environment = [MARK + mark, *(line for line in lines if not line.startswith(MARK))]
 
 
 class ReportPipe:
@@ -285,6 +296,8 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     try:
         child = subprocess.Popen(
             program.arguments,
+            # A name without a directory is looked for by Popen; a shell may be called by another's.
+            executable=program.executables[0] if b"/" in program.arguments[0] else None,
             cwd=program.cwd,
             env=None if environment is None else dict(line.split(b"=", 1) for line in environment),
             stdin=stdin,
@@ -312,6 +325,14 @@ def _encoded(text: Path, what: str) -> bytes:
     if b"\0" in encoded:
         raise ValueError(f"{what} contains a NUL byte, which no program can be given")
     return encoded
+
+
+def _own_environment() -> list[bytes]:
+    """Return our environment; what it is kept in spares ten times the price of decoding it."""
+    kept = getattr(os.environ, "_data", None)
+    if not isinstance(kept, dict):
+        return [name + b"=" + value for name, value in os.environb.items()]
+    return [name + b"=" + value for name, value in kept.items()]
 
 
 def _environment(env: Mapping[str, str]) -> list[bytes]:

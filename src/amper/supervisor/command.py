@@ -24,6 +24,7 @@ from amper.process.group import ProcessGroup
 from amper.process.poller import HUNG_UP, READABLE
 from amper.process.reap import Exit, decoded, status_of_reaped, tells_exits
 from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program, no_descriptor
+from amper.process.state import is_stopped
 from amper.supervisor.keepers import KEEPERS_DIE, MOST_KEEPERS, Keepers
 from amper.supervisor.wire import (
     ASK,
@@ -147,6 +148,10 @@ class ContainedCommand(Command):
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""
         self._send(INSIST)
+
+    def is_stopped(self) -> bool | None:
+        group = self.group
+        return None if group is None or group.is_closed else is_stopped(self.pid, self._leader)
 
     def survivors(self) -> set[int]:
         """Look who of the job lives, at once."""

@@ -40,7 +40,7 @@ NO_PYTHON: Final = f"{NO_KEEPER}: this program was not started by a Python inter
 
 _CODE: Final = """\
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path.append(sys.argv[1])
 from amper.supervisor.keeper import main
 main(int(sys.argv[2]), int(sys.argv[3]))
 """
@@ -166,6 +166,8 @@ class Keepers:
         self._retire()
         for keeper in self._former:
             if keeper.pidfd >= 0:
+                # Whoever began to close on a loop that is over may have come as far as this.
+                self._kernel.poller.remove(keeper.pidfd)
                 self._kernel.poller.add(keeper.pidfd, READABLE, self)
         timer = loop.call_later(LONGEST_END, self._stop_waiting)
         self._closing.add_done_callback(lambda _: timer.cancel())

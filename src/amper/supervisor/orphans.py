@@ -25,7 +25,7 @@ IsDone = bool
 class Orphan:
     """One such job."""
 
-    __slots__ = ("charge", "children", "known")
+    __slots__ = ("charge", "children", "is_over", "known")
 
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
@@ -33,15 +33,19 @@ class Orphan:
         """Those of its processes that are our children now."""
         self.known: set[int] = set()
         """All of its processes, when we last looked."""
+        self.is_over = False
+        """Whether it was told that nothing of it is left."""
 
 
 class Orphans:
     """The jobs that a keeper supervises itself."""
 
-    __slots__ = ("_children", "_has_owner", "_jobs", "_strays")
+    __slots__ = ("_children", "_has_owner", "_is_look_old", "_jobs", "_strays")
 
     def __init__(self) -> None:
         self._children: set[int] = set()
+        """Those that a look has shown, and that were not collected since."""
+        self._is_look_old = False
         self._jobs: list[Orphan] = []
         self._strays: set[int] = set()
         self._has_owner = True
@@ -58,6 +62,7 @@ class Orphans:
 
         From then on the channel is ours.
         """
+        self._children = set(own_children())
         if not leader:
             # It was killed after the fork, before it could tell: a leader leads its session.
             ours = {pid for job in self._jobs for pid in job.children}.union(shims)
@@ -66,6 +71,7 @@ class Orphans:
             if not leaders:
                 return False
             leader = leaders[0]
+        self._is_look_old = True
         job = Orphan(Charge(socket(fileno=channel), leader, grace_period))
         self._jobs.append(job)
         job.charge.report(ORPHANED)
@@ -112,11 +118,14 @@ class Orphans:
     def collect(self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]) -> None:
         """Take note of what became of children, and kill what is to be killed."""
         while True:
-            # Whose shim was dead before this look is collected after it, and so is known when what
-            # the look has shown is shared out.
             self._children = set(own_children())
+            self._is_look_old = False
             if not self._collect_dead(shims, shim_ended):
                 break
+            if self._is_look_old:
+                # Only when no shim has died since may what the look has shown be shared out: then
+                # all jobs that it may belong to are known.
+                continue
             self._assign(shims)
             is_new = [
                 job.charge.kill(self._roots(job)) for job in self._jobs if job.charge.is_killing
@@ -133,8 +142,8 @@ class Orphans:
         charge = job.charge
         if self._roots(job):
             return
-        if charge.leader >= 0:
-            charge.leader = -1
+        if not job.is_over:
+            job.is_over = True
             charge.report(GONE)
         if not charge.has_unsent:
             self._jobs.remove(job)
@@ -147,6 +156,7 @@ class Orphans:
         try:
             while (change := os.waitid(os.P_ALL, 0, ANY_CHANGE | os.WNOWAIT)) is not None:
                 if change.si_pid in shims:
+                    self._children.discard(change.si_pid)
                     _collect_shim(change, shim_ended)
                 else:
                     self._collect_orphan(change)

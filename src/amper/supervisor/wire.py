@@ -139,6 +139,7 @@ def receive_load(channel: socket) -> list[int]:
     while True:
         record = receive(channel)
         if record is None or record.kind != LOAD:
+            close_all(fds if record is None else [*fds, *record.fds])
             raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
         fds += record.fds
         if len(fds) >= record.numbers[0]:

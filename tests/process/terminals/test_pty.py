@@ -234,10 +234,10 @@ async def test_a_resize_is_heard_of(poller: Poller) -> None:
     await job.until(b"24 80\r\n")
     assert job.pty.size() == Size(80, 24)
     assert job.pty.set_size(Size(133, 50))
-    # A shell acts on a signal when its builtin is over.
+    # Some shells act on a signal only when their builtin is over. The echo comes before or after.
     job.stdin.write(b"\n")
     assert await job.end() == 0
-    assert job.stream.read().endswith(b"50 133\r\n")
+    assert b"50 133\r\n" in job.stream.read()
 
 
 def test_closing_the_master_hangs_up() -> None:

@@ -40,9 +40,8 @@ Ctrl-C, SIGTERM, SIGHUP and Ctrl-\\ end every command: the signal is passed on, 
 after the grace period gets SIGTERM, and after another one SIGKILL. A second one kills at once.
 Ctrl-Z stops every command until `fg` or `bg`.
 
-What a command leaves running in its process group is ended at the end of the run. A server that
-is to stay must leave the group (setsid), and is on its own then. If amper itself is ended with
-SIGKILL, its commands run on.
+Whatever a command leaves running is ended at the end of the run, and within the grace period
+where amper itself is ended with SIGKILL: also a daemon that has left the session (setsid).
 
 --json prints an object per line. Its `kind` is `started` or `ended` (with `job_id`, `name`,
 `command`, `status`, `time` and, where they apply, `exit_code`, `signal`, `ended_by`), `output`

@@ -12,7 +12,8 @@ from amper.values import ExecResult
 
 def run_one(options: RunOptions) -> int:
     """Run the command to its end and return its exit code."""
-    jobs = JobManager(grace_period=options.grace_period)
+    # Nothing of the command outlives us, also where somebody ends us with SIGKILL.
+    jobs = JobManager(grace_period=options.grace_period, containment="tree")
     jobs.set_persist_output_files(False)
     return SignalRelay(jobs, options.grace_period).run(lambda: _run(options, jobs))
 

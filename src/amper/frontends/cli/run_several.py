@@ -46,7 +46,9 @@ class _Run:
         self._inherited = inherited()
         self._not_run: list[str] = []
         self._failure = 0
-        self._jobs = JobManager(grace_period=options.grace_period, finished_retention=None)
+        self._jobs = JobManager(
+            grace_period=options.grace_period, finished_retention=None, containment="tree"
+        )
         self._jobs.set_persist_output_files(False)
         self.relay = SignalRelay(self._jobs, options.grace_period)
         self._report = self._make_report()

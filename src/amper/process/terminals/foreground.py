@@ -47,7 +47,9 @@ class Foreground:
     ) -> int:
         """Start a program of `ours` as this group, in front if the terminal is ours to give.
 
-        Its first instruction finds the terminal given. Raises CannotStart.
+        Its first instruction finds the terminal given. What the host ignores it ignores too, and then
+        no key stops it: who waits for Ctrl-Z himself handles SIGTSTP, and does not ignore it. Whoever
+        fails to go on after this says `ended`. Raises CannotStart.
         """
         assert program.session == "ours"
         pid, gate = spawn_held(program, stdin, stdout, stderr, reports)

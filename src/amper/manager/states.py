@@ -1,0 +1,122 @@
+"""The table catches up with the kernel when somebody asks: which commands were stopped or continued.
+
+The kernel tells of a stop only the parent, once, and whoever waits for children in the host may take
+that notice. We look at it and leave it there, which is cheap, and believe it. Where there is none the
+truth stands in /proc, which is not cheap: it is read at once for a single job, for a few when
+somebody asks for all of them, and a little later, once, for each job that somebody waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from amper.job.job import Job
+from amper.job.table import RUNNING, STOPPED, JobTable
+from amper.manager.runner import LocalRunner
+from amper.process.state import is_any_notice
+
+CLOSE_LOOKS: Final = 64
+"""Into /proc, when somebody asks for all jobs: about a millisecond. The next one goes on from there."""
+
+LOOK_AFTER: Final = 0.02
+"""Seconds until a job that is waited for is looked at closely: most commands are over by then."""
+
+LOOKS_PER_TURN: Final = 32
+"""In one go, so that this never takes more than a few hundredths of the processor."""
+
+
+class States:
+    """Which commands are stopped, as the kernel says."""
+
+    __slots__ = ("_asked", "_commands", "_loop", "_table", "_timer")
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+        self._commands: OrderedDict[LocalRunner, None] = OrderedDict()
+        self._asked: set[LocalRunner] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look on `loop` from now on."""
+        self._loop = loop
+        self._timer = None
+        self._asked.clear()
+
+    def add(self, runner: LocalRunner) -> None:
+        """Look at a job from now on: it runs, and only the kernel knows when it stops."""
+        self._commands[runner] = None
+
+    def remove(self, runner: LocalRunner) -> None:
+        """Look at a job no more: it is over."""
+        self._commands.pop(runner, None)
+        self._asked.discard(runner)
+
+    def look(self, job: Job) -> None:
+        """Bring a job up to date that somebody begins to wait for."""
+        runner = job.runner
+        if runner not in self._commands or not isinstance(runner, LocalRunner):
+            return
+        stopped = runner.stop_notice()
+        if stopped is None and job.status is STOPPED:
+            stopped = runner.read_stop()
+        if stopped is not None:
+            self._take(runner, stopped)
+            return
+        self._asked.add(runner)
+        if self._timer is None and self._loop is not None:
+            self._timer = self._loop.call_later(LOOK_AFTER, self._look_closely)
+
+    def look_at(self, jobs: Iterable[Job]) -> None:
+        """Bring jobs up to date that somebody begins to wait for."""
+        for job in jobs:
+            self.look(job)
+
+    def look_closely(self, job: Job | None) -> None:
+        """Bring a job up to date that somebody asks for."""
+        runner = None if job is None else job.runner
+        if runner in self._commands and isinstance(runner, LocalRunner) and self._can_tell:
+            self._take(runner, runner.read_stop())
+
+    def look_at_all(self) -> None:
+        """Bring the whole table up to date, as far as notices tell, and a few jobs closely."""
+        if not self._can_tell:
+            return
+        commands = self._commands
+        if is_any_notice():
+            for runner in list(commands):
+                self._take(runner, runner.stop_notice())
+        for _ in range(min(CLOSE_LOOKS, len(commands))):
+            runner = next(iter(commands))
+            commands.move_to_end(runner)
+            self._take(runner, runner.read_stop())
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._asked.clear()
+
+    @property
+    def _can_tell(self) -> bool:
+        """Whether those who wait could be told: not when the loop they wait on is closed."""
+        return self._loop is not None and not self._loop.is_closed()
+
+    def _look_closely(self) -> None:
+        self._timer = None
+        for _ in range(min(LOOKS_PER_TURN, len(self._asked))):
+            runner = self._asked.pop()
+            self._take(runner, runner.read_stop())
+        if self._asked and self._loop is not None:
+            self._timer = self._loop.call_later(LOOK_AFTER, self._look_closely)
+
+    def _take(self, runner: LocalRunner, stopped: bool | None) -> None:
+        job = runner.job
+        if stopped and job.status is RUNNING:
+            self._table.stopped(job)
+        elif stopped is False and job.status is STOPPED:
+            self._table.resumed(job)

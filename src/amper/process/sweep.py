@@ -1,0 +1,180 @@
+"""What a command has started and no signal to its group reaches: found, held, signalled, waited for.
+
+It is known by its session, if the command led that; by a mark that the command got in its environment;
+and as a descendant of one that is known. Best effort: whoever has cleared its environment, has made a
+session of its own, and has lost its parent, is not found. But what is found is proved:
+
+1. Each is held by a pidfd, and what makes it ours is read again after that.
+2. A session's number is ours as long as the leader's group is there. Later it may be a stranger's, all
+   of whose members are younger than the moment at which we knew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from functools import partial
+from typing import Final
+
+from amper.process.descendants import hold_descendants, is_alive_at
+from amper.process.group import GroupWatch, Mourner
+from amper.process.kernel import Kernel
+from amper.process.poller import READABLE
+from amper.process.scan import Look, read_mark, read_stat
+
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Sweep:
+    """One command's processes outside of its group, while it is being killed."""
+
+    __slots__ = (
+        "_began",
+        "_group",
+        "_kernel",
+        "_looks",
+        "_mark",
+        "_members",
+        "_mourner",
+        "_signals",
+        "_watch",
+        "is_gone",
+    )
+
+    def __init__(
+        self, watch: GroupWatch, mark: bytes | None, kernel: Kernel, mourner: Mourner
+    ) -> None:
+        self._watch = watch
+        self._group = watch.group
+        self._mark = mark
+        self._kernel = kernel
+        self._mourner: Mourner | None = mourner
+        self._members: dict[int, int] = {}
+        """The pids of those that are held, by their pidfds."""
+        self._signals: tuple[int, ...] = ()
+        self._looks = 0
+        """How many were asked for and are not answered."""
+        self._began = -1 if watch.group.is_gone() else _ticks_now()
+        self.is_gone = False
+        """Whether the last look has found nobody, and nobody is held."""
+
+    def signal(self, *numbers: int) -> None:
+        """Signal those that are held, and whoever a fresh look finds, when it does."""
+        self._signals = numbers
+        for pidfd in self._members:
+            _send(pidfd, numbers)
+        self.look()
+
+    def look(self) -> None:
+        """Look once more who is there, and tell the mourner when nobody is."""
+        self.is_gone = False
+        self._looks += 1
+        scanner = self._kernel.scanner
+        if self._mark is None:
+            scanner.ask(self._found)
+        else:
+            scanner.ask_for_marks(self._found)
+
+    def survivors(self) -> set[int]:
+        """Return the pids of those that are held."""
+        return set(self._members.values())
+
+    def close(self) -> None:
+        """Hold nobody any more, and tell nobody."""
+        self._mourner = None
+        for pidfd in list(self._members):
+            self._forget(pidfd)
+
+    def ready(self, fd: int, events: int) -> None:
+        """One of them has ended."""
+        self._forget(fd)
+        if not self._members and not self._looks and self._mourner is not None:
+            self.look()
+
+    def _found(self, look: Look) -> None:
+        self._looks -= 1
+        if self._mourner is None:
+            return
+        try:
+            found = self._hold(look)
+        except OSError:
+            # There is no descriptor to hold them: those that are held may free some.
+            found = 1
+        if self._members or self._looks:
+            return
+        if found:
+            self.look()
+        else:
+            self.is_gone = True
+            self._mourner.group_gone()
+
+    def _hold(self, look: Look) -> int:
+        """Hold and signal those that are new, with their descendants; return how many there were."""
+        reserve, count = self._kernel.reserve, 0
+        # Whom the group's watch has found from above has got his signal.
+        known = self.survivors() | self._watch.known | {os.getpid()}
+        for candidate in self._candidates(look) - known:
+            try:
+                pidfd = reserve.pidfd_open(candidate)
+            except ProcessLookupError:
+                continue
+            is_ours = False
+            try:
+                is_ours = self._is_ours(candidate, pidfd)
+            finally:
+                if not is_ours:
+                    os.close(pidfd)
+            if not is_ours:
+                continue
+            below = hold_descendants(candidate, partial(is_alive_at, pidfd), reserve)
+            for pid, held in ((candidate, pidfd), *below):
+                count += self._add(pid, held)
+        return count
+
+    def _add(self, pid: int, pidfd: int) -> bool:
+        if pid in self._members.values() or pid in self._watch.known:
+            os.close(pidfd)
+            return False
+        self._members[pidfd] = pid
+        self._kernel.poller.add(pidfd, READABLE, self)
+        _send(pidfd, self._signals)
+        return True
+
+    def _candidates(self, look: Look) -> set[int]:
+        """Return the pids of those that seem to be ours, and are in another group than the leader's."""
+        found = set(look.sessions.get(self._group.pgid, ()) if self._began >= 0 else ())
+        if self._mark is not None:
+            found.update(look.marks.get(self._mark, ()))
+        return {pid for pid in found if look.stats[pid].group != self._group.pgid}
+
+    def _is_ours(self, pid: int, pidfd: int) -> bool:
+        """Return whether the process that is held is the command's."""
+        reserve = self._kernel.reserve
+        stat = read_stat(pid, reserve)
+        if stat is None:
+            return False
+        is_ours = stat.session == self._group.pgid and self._is_session_ours(stat.started)
+        if not is_ours and self._mark is not None:
+            is_ours = read_mark(pid, reserve) == self._mark
+        return is_ours and is_alive_at(pidfd)
+
+    def _is_session_ours(self, started: int) -> bool:
+        return 0 <= started < self._began or not self._group.is_gone()
+
+    def _forget(self, pidfd: int) -> None:
+        del self._members[pidfd]
+        self._kernel.poller.remove(pidfd)
+        os.close(pidfd)
+
+
+def _ticks_now() -> int:
+    """Return the time on the clock by which the kernel says when a process was started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
+
+
+def _send(pidfd: int, numbers: tuple[int, ...]) -> None:
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(pidfd, number)

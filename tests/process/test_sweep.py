@@ -1,0 +1,106 @@
+"""A sweep touches nobody whom it cannot prove to be the command's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from amper.process import sweep
+from amper.process.group import GroupWatch, ProcessGroup
+from amper.process.kernel import Kernel
+from amper.process.sweep import Sweep
+from tests.handshakes import leading, turns_until, watching
+from tests.support import on_all_loops
+from tests.unruly import unruly
+
+
+class Told:
+    count = 0
+
+    def group_gone(self) -> None:
+        self.count += 1
+
+
+@contextlib.contextmanager
+def kernel() -> Iterator[Kernel]:
+    opened = Kernel(asyncio.get_running_loop())
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def sweep_of(group: ProcessGroup, kernel: Kernel, told: Told) -> Sweep:
+    return Sweep(GroupWatch(group, kernel, Told()), None, kernel, told)
+
+
+def led_by(pid: int) -> ProcessGroup:
+    """Return a group as that of a command that we have started."""
+    return ProcessGroup(pid, os.pidfd_open(pid))
+
+
+@on_all_loops
+async def test_it_signals_and_waits_for_those_of_the_session() -> None:
+    with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
+        told, group = Told(), led_by(pid)
+        swept = sweep_of(group, opened, told)
+        with watching(orphan) as process:
+            swept.signal(signal.SIGTERM)
+            await turns_until(lambda: swept.is_gone)
+            assert process.is_dead
+        assert (told.count, swept.survivors()) == (1, set())
+        swept.close()
+        group.close()
+
+
+@on_all_loops
+async def test_a_session_whose_number_may_be_a_strangers_is_nobodys() -> None:
+    """The group is gone before we have looked at the clock, or the process is younger than that look."""
+    with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
+        gone, late = Told(), Told()
+        group = led_by(pid)
+        younger = sweep_of(group, opened, late)
+        # As if the group's number had been free in between.
+        younger._began = 0
+        group.close()
+        stranger = sweep_of(group, opened, gone)
+        with watching(orphan) as process:
+            for swept in (stranger, younger):
+                swept.signal(signal.SIGKILL)
+            await turns_until(lambda: stranger.is_gone and younger.is_gone)
+            assert not process.is_dead
+        assert (gone.count, late.count) == (1, 1)
+
+
+@on_all_loops
+async def test_an_older_one_is_known_also_when_the_group_is_gone() -> None:
+    with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
+        group = led_by(pid)
+        swept = sweep_of(group, opened, Told())
+        swept._began = sweep._ticks_now() + 1000
+        group.close()
+        with watching(orphan) as process:
+            swept.signal(signal.SIGKILL)
+            await turns_until(lambda: swept.is_gone)
+            assert process.is_dead
+
+
+@on_all_loops
+async def test_one_that_was_closed_tells_nobody_and_holds_nobody() -> None:
+    with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
+        told, group = Told(), led_by(pid)
+        swept, other = sweep_of(group, opened, told), sweep_of(group, opened, Told())
+        swept.signal(0)
+        other.signal(0)
+        await turns_until(lambda: bool(other.survivors()))
+        assert other.survivors() == {orphan}
+        swept.close()
+        other.close()
+        swept.signal(signal.SIGKILL)
+        with watching(orphan) as process:
+            assert not process.is_dead
+        assert told.count == 0
+        group.close()
