@@ -132,7 +132,8 @@ def _run(text: str, positional: list[str], flags: list[str]) -> int:
     from amper.manager import JobManager
     from amper.manager.manager import GRACE_PERIOD
 
-    jobs = JobManager()
+    # Nothing of the script outlives us, also where somebody ends us with SIGKILL.
+    jobs = JobManager(containment="tree")
     jobs.set_persist_output_files(False)
     relay = SignalRelay(jobs, GRACE_PERIOD)
     modes = Modes()

@@ -32,6 +32,12 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 _MOVES: Final = re.compile(r"\b(exit|cd)\b")
 """What a compound command may do to the shell itself."""
 
+_MARK: Final = """
+amper_code=$?
+printf '%s\\0' "$PWD" "${{OLDPWD-}}" >{file}
+exit $amper_code"""
+"""What comes behind it, and is not reached if it has left."""
+
 _SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
 """Nobody has to be told that these ended a command."""
 
@@ -136,7 +142,7 @@ class Shell:
         mark = os.memfd_create("amper")
         try:
             order = self._order(
-                f'{step.text}\namper_code=$?\nprintf \'%s\\0\' "$PWD" "${{OLDPWD-}}" >/dev/fd/{mark}\nexit $amper_code',
+                step.text + _MARK.format(file=f"/dev/fd/{mark}"),
                 step.text,
                 pass_fds=(mark,),
                 options=tuple(o for o in self.options if o != "-e" or is_fatal),
