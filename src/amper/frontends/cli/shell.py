@@ -108,6 +108,8 @@ def _run_file(words: list[str], flags: list[str]) -> int:
         return _cannot_run(words[0], error, 126)
     finally:
         os.close(fd)
+    if "\0" in text:
+        return _cannot_run(words[0], OSError(0, "this is no text"), 126)
     return _run(text, words, flags)
 
 
