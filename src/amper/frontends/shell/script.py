@@ -39,6 +39,7 @@ class ScriptLauncher(Launcher):
         self._shared: dict[str, Any] = {"stdout": 1, "stderr": 2, "pass_fds": tuple(pass_fds)}
 
     async def in_front(self, order: Order) -> Outcome:
+        self._check()
         options = self.options_of(order, stdin=self._stdin, tags=[FRONT], **self._shared)
         # One that a stranger stops is waited for until it goes on, as in every script.
         result = await self.jobs.run(order.command, **options)
