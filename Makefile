@@ -74,17 +74,17 @@ bench: .venv/installed-bench ## Measure against peers
 docs: .venv/installed-docs ## Write the API reference as HTML into build/docs
 	$(BIN)/pdoc --output-directory build/docs amper
 
-test-all: ## Run the tests on every supported Python that is found
-	@eval "$$FUNCTIONS"; passed=; failed=; missing=; \
+test-all: ## Run the tests on every supported Python that is found, two at a time
+	@eval "$$FUNCTIONS"; found=; missing=; \
 	for version in $(filter-out $(SKIP),$(VERSIONS)); do \
-	  if [ -z "$$(find_python $$version)" ]; then missing="$$missing $$version"; continue; fi; \
-	  if $(MAKE) --no-print-directory ".venv-$$version/installed" && \
-	    echo "testing on Python $$version" && \
-	    ".venv-$$version/bin/python" -m pytest $(ARGS); \
-	  then passed="$$passed $$version"; else failed="$$failed $$version"; fi; \
+	  if [ -n "$$(find_python $$version)" ]; then found="$$found $$version"; else missing="$$missing $$version"; fi; \
 	done; \
-	echo "Python versions passed:$${passed:- none}; failed:$${failed:- none}; not found:$${missing:- none}"; \
-	[ -z "$$failed" ]
+	echo "testing on Python:$${found:- none}; not found:$${missing:- none}"; \
+	[ -z "$$found" ] || $(MAKE) --no-print-directory --keep-going -j2 --output-sync=target \
+	  $$(printf ' test-on-%s' $$found)
+
+test-on-%: .venv-%/installed
+	.venv-$*/bin/python -m pytest $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf .venv .venv-* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -92,6 +92,9 @@ clean: ## Remove everything that was made
 
 .venv/installed: pyproject.toml constraints.txt
 	@eval "$$FUNCTIONS"; python=$$(pick_python "$(PYTHON)") && make_venv .venv "$$python"
+
+# Not one that make may throw away because nothing names it.
+.PRECIOUS: .venv-%/installed
 
 .venv-%/installed: pyproject.toml constraints.txt
 	@eval "$$FUNCTIONS"; make_venv ".venv-$*" "$$(find_python $*)"

@@ -184,7 +184,9 @@ class JobInfo:
     `elapsed` is in seconds of a monotonic clock: from the start until the end, or until now.
     `output_open` says that something still holds the job's output open after its leader ended;
     `output_late` counts the bytes that came through it since, which are in no result.
-    `mark` is "+" on the current job and "-" on the previous one.
+    `mark` is "+" on the current job and "-" on the previous one. `waits_for_input` says of a job
+    with a terminal whether something of it sleeps until somebody types, as the kernel saw it when it
+    was asked; None of every other job, and where the kernel does not tell.
     """
 
     id: JobId
@@ -208,6 +210,7 @@ class JobInfo:
     usage: Usage | None = None
     ended_by: EndedBy | None = None
     mark: Mark | None = None
+    waits_for_input: bool | None = None
 
     @property
     def status_string(self) -> str:
@@ -238,6 +241,7 @@ class JobInfo:
             "usage": self.usage.to_dict() if self.usage else None,
             "ended_by": self.ended_by.to_dict() if self.ended_by else None,
             "mark": self.mark,
+            "waits_for_input": self.waits_for_input,
         }
         return _without_unset(fields)
 

@@ -83,7 +83,7 @@ async def test_a_pipeline_goes_the_way_that_it_goes_in_the_shells(
 ) -> None:
     script = """
     sleep 1000 | cat & pid=$(jobs -p)
-    kill -STOP %1; until_state $! T; jobs
+    kill -STOP %1; until_state $pid T; until_state $! T; jobs
     bg >/dev/null; jobs
     kill %1; wait %1 2>/dev/null; echo code $?
     """

@@ -67,6 +67,11 @@ class Console:
     def modes(self) -> list[Any]:
         return termios.tcgetattr(self._fd)
 
+    @property
+    def in_front(self) -> int:
+        """The process group that has the terminal."""
+        return os.tcgetpgrp(self._fd)
+
     def _read(self) -> bool:
         ready, _, _ = select.select([self._fd], [], [], DEADLINE)
         assert ready, f"nothing more came after {self._seen!r}"

@@ -50,6 +50,8 @@ FAMILY = {
     "signal": "id, sig",
     "stop": "id",
     "resume": "id",
+    "foreground": "id",
+    "resize": "id, columns, rows",
     "write_stdin": "id, data",
     "close_stdin": "id",
     "read_output": "id, since=0, *, stream='stdout', limit=None",

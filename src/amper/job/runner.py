@@ -80,6 +80,13 @@ class Runner(ABC):
     def give_up(self) -> None:
         """Report the end of work that does not react to being asked."""
 
+    def waits_for_input(self) -> bool | None:
+        """Return whether the job sleeps until somebody types; None if it has no terminal.
+
+        Any thread may ask.
+        """
+        return None
+
     @property
     def has_work(self) -> bool:
         """Whether something beside process groups has to end before the job is dead."""

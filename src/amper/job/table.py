@@ -274,6 +274,7 @@ class JobTable:
             usage=None if result is None else job.usage,
             ended_by=ended_by,
             mark=None if result is not None else self.order.mark(job.id),
+            waits_for_input=None if runner is None else runner.waits_for_input(),
         )
 
     def _next_status(self, job: Job, happening: Happening) -> JobStatus:

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterable
 
 from amper.job.job import Facts
-from amper.process.spawn import CommandLine
+from amper.process.spawn import DEVNULL, PIPE, CommandLine
+from amper.process.terminals.pty import DEFAULT_SIZE
+from amper.process.terminals.terminal import Size
 from amper.values import Containment
 
 LONGEST_DELAY = 1e9
@@ -131,3 +133,31 @@ def checked_offset(since: int) -> int:
     if since < 0:
         raise ValueError("since must not be negative")
     return since
+
+
+def checked_pty(pty: bool | tuple[int, int], foreground: bool | None) -> Size | None:
+    """Return the size of a terminal of a job's own; None if it gets none."""
+    if pty is False:
+        return None
+    if foreground is not None:
+        raise ValueError("a job has our terminal (foreground) or one of its own (pty), not both")
+    return DEFAULT_SIZE if pty is True else checked_size(*pty)
+
+
+def checked_size(columns: int, rows: int) -> Size:
+    """Return the size of a terminal, in characters."""
+    for number in (columns, rows):
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise TypeError(f"the size of a terminal is two ints, not {type(number).__name__}")
+        if not 0 < number <= 0xFFFF:
+            raise ValueError(f"a terminal cannot have {number} columns or rows")
+    return Size(columns, rows)
+
+
+def usual_streams(foreground: bool | None, pty: Size | None) -> tuple[int, int, int]:
+    """Return what a command's standard streams are if nothing is said of them."""
+    if foreground:
+        return 0, 1, 2
+    if foreground is False:
+        return 0, PIPE, PIPE
+    return DEVNULL if pty is None else PIPE, PIPE, PIPE

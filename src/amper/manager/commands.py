@@ -20,11 +20,16 @@ from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input, Output
+from amper.process.descriptors import Reserve
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
+from amper.process.scan import members_of
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
+from amper.process.terminals.input_wait import waits_for_input
+from amper.process.terminals.pty import Pty, open_pty
+from amper.process.terminals.terminal import Size
 from amper.values import Ended, EndedBy, ExitStatus
 
 TIMED_OUT: Final = 124
@@ -33,11 +38,12 @@ LOST: Final = 1
 
 
 class Files(TypedDict):
-    """The standard streams of a command."""
+    """The standard streams of a command, and the terminal of its own that is all three."""
 
     stdin: Input
     stdout: Output
     stderr: Output
+    pty: Pty | None
 
 
 Descendants = Literal["leave", "wait", "kill"]
@@ -53,6 +59,7 @@ class CommandOptions:
     stderr: int | HasFileno = PIPE
     timeout: float | None = None
     descendants: Descendants = "leave"
+    pty: Size | None = None
 
     def __post_init__(self) -> None:
         if self.stdin != DEVNULL:
@@ -65,6 +72,8 @@ class CommandOptions:
             self.timeout = checked_seconds(self.timeout, "timeout")
         if self.descendants not in ("leave", "wait", "kill"):
             raise ValueError('descendants must be "leave", "wait" or "kill"')
+        if self.pty is not None and (self.stdout != PIPE or self.stderr not in (PIPE, STDOUT)):
+            raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
 
 
 class CommandRunner(LocalRunner):
@@ -138,6 +147,7 @@ class CommandRunner(LocalRunner):
             "stdin": options.stdin,
             "stdout": streams.stdout if options.stdout == PIPE else options.stdout,
             "stderr": streams.stderr if options.stderr == PIPE else options.stderr,
+            "pty": None if options.pty is None else open_pty(options.pty),
         }
 
     def _begun(self, command: Command) -> None:
@@ -165,6 +175,19 @@ class CommandRunner(LocalRunner):
 
     def _mark_of(self, kernel: Kernel) -> bytes:
         return b"%s-%d" % (kernel.mark, self.job.id)
+
+    def waits_for_input(self) -> bool | None:
+        pty = None if self.command is None else self.command.pty
+        device = None if pty is None else pty.device
+        if pty is None or device is None or self.is_over:
+            return None
+        group = pty.foreground
+        return group is not None and waits_for_input(members_of(group, Reserve()), device)
+
+    def resize(self, size: Size) -> bool:
+        """Change the size of the job's own terminal; False if it has none."""
+        pty = None if self.command is None else self.command.pty
+        return pty is not None and pty.set_size(size)
 
     def stop_notice(self) -> bool | None:
         return None if self.command is None else self.command.stop_notice()

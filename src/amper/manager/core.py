@@ -32,6 +32,7 @@ from amper.manager.states import States
 from amper.manager.stopping import Stopping
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel
+from amper.process.terminals.terminal import Terminal
 from amper.supervisor.keepers import Keepers
 from amper.values import Ended, EndedBy, JobId, JobStatus
 
@@ -61,6 +62,7 @@ class Core:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._keepers: Keepers | None = None
+        self._terminal: Terminal | None = None
         self._steps: Steps | None = None
         self._is_starting = False
         self._loop_ends: bool | None = None
@@ -301,6 +303,13 @@ class Core:
         if self._kernel is not None:
             self.remains.sweep(self._kernel)
 
+    @property
+    def terminal(self) -> Terminal | None:
+        """The terminal of our session, opened when the first one asks; None if we have none."""
+        if self._terminal is None:
+            self._terminal = Terminal.open()
+        return self._terminal
+
     def end_keepers(self) -> asyncio.Future[None] | None:
         """End the keepers, if there are any, and return a future that is done when they are over."""
         return None if self._keepers is None else self._keepers.close()
@@ -308,6 +317,9 @@ class Core:
     def close_kernel(self) -> None:
         """Close what was opened for commands, when nothing of them is left to be watched."""
         self.states.close()
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
         if self._kernel is not None:
             self._kernel.close()
 

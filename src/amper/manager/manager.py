@@ -18,7 +18,7 @@ from amper.flow.stream import BoundedStream
 from amper.job.job import CommandJob, Job
 from amper.job.jobspec import find_job
 from amper.job.lifecycle import Happening
-from amper.job.runner import Streams
+from amper.job.runner import News, Streams
 from amper.job.table import STOPPED, JobTable, closed_streams, output_of
 from amper.manager.admission import Pace
 from amper.manager.arguments import (
@@ -30,10 +30,13 @@ from amper.manager.arguments import (
     checked_containment,
     checked_facts,
     checked_offset,
+    checked_pty,
     checked_seconds,
     checked_signal,
+    checked_size,
     checked_timeout,
     checked_title,
+    usual_streams,
 )
 from amper.manager.channels import Channel, ChannelRunner, check_channel
 from amper.manager.closing import Closing
@@ -41,11 +44,12 @@ from amper.manager.commands import CommandOptions, CommandRunner, Descendants
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
 from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose, own_streams
+from amper.manager.foreground import TerminalRunner
 from amper.manager.runner import LocalRunner
 from amper.manager.waiting import Gathering, completions, follow, replay, wake
 from amper.process.command import HasFileno, Input
 from amper.process.group import ProcessGroup
-from amper.process.spawn import DEVNULL, PIPE, CommandLine, Program
+from amper.process.spawn import CommandLine, Program
 from amper.values import (
     Chunk,
     Containment,
@@ -60,6 +64,8 @@ from amper.values import (
 )
 
 GRACE_PERIOD: Final = 2.0
+
+NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
 
 Infos = list[JobInfo]
 Ids = list[JobId]
@@ -198,24 +204,27 @@ class JobManager:
         *,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: Input | bytearray | memoryview = DEVNULL,
-        stdout: int | HasFileno = PIPE,
-        stderr: int | HasFileno = PIPE,
+        stdin: Input | bytearray | memoryview | None = None,
+        stdout: int | HasFileno | None = None,
+        stderr: int | HasFileno | None = None,
         timeout: float | None = None,
         descendants: Descendants = "leave",
         pass_fds: Iterable[int] = (),
         title: str | None = None,
         containment: Containment | None = None,
+        foreground: bool | None = None,
+        pty: bool | tuple[int, int] = False,
         name: str | None = None,
         tags: Iterable[str] = (),
     ) -> JobId:
         """Start an OS command in a session of its own: a `str` with `/bin/sh -c`, a sequence as it is.
 
         `env` replaces the environment; one that is inherited gets an `AMPER_JOB`, by which `kill`
-        knows the command's descendants. `stdin` is `DEVNULL`, `PIPE` (for `write_stdin`), `bytes`
-        (fed, then closed), or a file. `stdout` and `stderr` are `PIPE` (kept, to be read),
-        `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe, in exact order. Of our other
-        descriptors the command gets `pass_fds`, under their own numbers, and no more.
+        knows the command's descendants. `stdin` is `DEVNULL` (unless said otherwise), `PIPE` (for
+        `write_stdin`), `bytes` (fed, then closed), or a file. `stdout` and `stderr` are `PIPE` (kept,
+        to be read; unless said otherwise), `DEVNULL` or a file; `stderr` may be `STDOUT`: one pipe,
+        in exact order. Of our other descriptors the command gets `pass_fds`, under their own
+        numbers, and no more.
 
         After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
         processes that outlive the leader: they are left running (`kill` reaches them), or the job
@@ -226,6 +235,14 @@ class JobManager:
         found, its descendants. With `tree` it runs under a shim, which reaches all that it ever
         started and proves that nothing is left; it ends with this process, even by `kill -9`.
         Which process it is is known a few milliseconds after the start.
+
+        `foreground` makes it a command of our own session and terminal, and thus of containment
+        `tree`. True: it is in front of the terminal from its first instruction, with our three
+        standard streams, until it ends or stops; `foreground(id)` waits for that. False: it is in the
+        background, its input is ours, and it stops when it reads from the terminal.
+
+        With `pty` it gets a terminal of its own, of so many columns and rows (True: 80 and 24). What
+        it shows is its `stdout`, and `write_stdin` types.
 
         A command that cannot start is a job that has ended: `failed:127` if it was not found, else
         `failed:126`, with the reason in `err`. Cancelling the caller loses no job: either nothing
@@ -238,11 +255,21 @@ class JobManager:
         executed, text = checked_command(command)
         text = checked_title(title, text)
         facts = checked_facts(text, name, tags)
-        program = Program(executed, cwd, env, pass_fds)
+        program = Program(executed, cwd, env, pass_fds, "own" if foreground is None else "ours")
+        size = checked_pty(pty, foreground)
         if isinstance(stdin, bytearray | memoryview):
             # Its owner may go on to change it.
             stdin = bytes(stdin)
-        options = CommandOptions(program, stdin, stdout, stderr, timeout, descendants)
+        usual = usual_streams(foreground, size)
+        options = CommandOptions(
+            program,
+            usual[0] if stdin is None else stdin,
+            usual[1] if stdout is None else stdout,
+            usual[2] if stderr is None else stderr,
+            timeout,
+            descendants,
+            size,
+        )
         directory = absolute(cwd)
         level = self._containment if containment is None else checked_containment(containment)
         core = self._core
@@ -251,7 +278,9 @@ class JobManager:
             await self._pace.turn(loop)
             core.enter_open()
         core.sweep_remains()
-        runner = CommandRunner(options) if level == "group" else ContainedRunner(options)
+        if foreground is not None:
+            level = "tree"
+        runner = self._new_runner(options, level, foreground)
         job = CommandJob(text, runner, facts, containment=level, cwd=directory)
         return core.begin(job, runner)
 
@@ -598,6 +627,56 @@ class JobManager:
         await _confirmed(job)
         return False if job is None else await self._core.stopping.resume(job)
 
+    async def foreground(self, id: JobId) -> ExecResult | None:
+        """Give our terminal to a job, let it run on if it is stopped, and wait until it ends or stops.
+
+        Returns its result, or None if it stopped, was removed, or is unknown. The terminal is ours
+        again then, with its modes as they were; a job that stopped gets its own back the next time. A
+        job that is not of our terminal (`start(..., foreground=...)`) runs on and is waited for. If
+        the caller is cancelled, the job runs on in the background.
+        """
+        self._core.enter()
+        job = self._table.get(id)
+        await _confirmed(job)
+        if job is None:
+            return None
+        runner = job.runner
+        if isinstance(runner, TerminalRunner):
+            runner.come_to_front()
+        try:
+            result = job.result or await self._follow_up(job)
+        except BaseException:
+            if isinstance(runner, TerminalRunner):
+                runner.step_back()
+            raise
+        if result is not None:
+            self._table.take(job)
+        return result
+
+    async def _follow_up(self, job: Job) -> ExecResult | None:
+        """Let a job run on, and wait until it ends, stops or leaves the table."""
+        loop = self._core.enter()
+        is_resumed = False
+        while job.result is None and self._table.get(job.id) is job:
+            waiter = self._change_of(job, loop)
+            try:
+                if not is_resumed:
+                    is_resumed = True
+                    await self._core.stopping.resume(job)
+                news: News = await waiter
+            finally:
+                self._table.leave(job, waiter)
+            # One that runs has gone on since whoever told us of its stop saw it.
+            if news[1] is not None or job.status is STOPPED:
+                return news[1]
+        return job.result
+
+    async def resize(self, id: JobId, columns: int, rows: int) -> bool:
+        """Change the size of a job's own terminal (`pty`), which tells it so; False if it has none."""
+        size = checked_size(columns, rows)
+        runner = self._command_runner(id)
+        return runner is not None and runner.resize(size)
+
     async def finish(self, id: JobId, result: ExecResult) -> bool:
         """Record the result of a job that runs elsewhere; False if it is unknown, over, or our own."""
         job = self._lookup(id)
@@ -782,6 +861,19 @@ class JobManager:
         job = self._lookup(id)
         runner = None if job is None else job.runner
         return runner if isinstance(runner, CommandRunner) else None
+
+    def _new_runner(
+        self, options: CommandOptions, level: Containment, foreground: bool | None
+    ) -> CommandRunner:
+        if level == "group":
+            return CommandRunner(options)
+        if foreground is None:
+            return ContainedRunner(options)
+        terminal = self._core.terminal
+        if terminal is None:
+            options.program.reason = options.program.reason or NO_TERMINAL
+            return ContainedRunner(options)
+        return TerminalRunner(options, terminal, in_front=foreground)
 
     def _set_process(self, job: Job, pid: int, pgid: int) -> None:
         facts = job.own_facts()

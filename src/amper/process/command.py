@@ -60,7 +60,7 @@ class Owner(InputOwner, Protocol):
 class Command:
     """A command that runs, or has run, in a process group of its own."""
 
-    __slots__ = ("_kernel", "_late", "_owner", "_pidfd", "_pumps", "group", "pid", "stdin")
+    __slots__ = ("_kernel", "_late", "_owner", "_pidfd", "_pumps", "group", "pid", "pty", "stdin")
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Command:
         self._pidfd = -1
         self._pumps: tuple[OutputPump, ...] = ()
         self._late: LateOutput | None = None
+        self.pty = pty
         self.stdin: InputPump | None = None
         self.group: ProcessGroup | None = None
         childs: list[int] = []

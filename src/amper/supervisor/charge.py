@@ -19,6 +19,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
+from amper.process.terminals.gate import Gate
 from amper.supervisor.descent import signal_descent
 from amper.supervisor.wire import (
     ASK,
@@ -26,6 +27,7 @@ from amper.supervisor.wire import (
     END,
     EXITED,
     INSIST,
+    LET_RUN,
     REAPED,
     STARTED,
     STOPPED,
@@ -55,6 +57,7 @@ class Charge:
         "_unsent",
         "channel",
         "deadline",
+        "gate",
         "has_owner",
         "is_killing",
         "leader",
@@ -64,6 +67,8 @@ class Charge:
         self.channel = channel
         self.leader = leader
         """The pid of the leader; 0 when there is none that could be asked about any more."""
+        self.gate: Gate | None = None
+        """What holds the command back, if anything."""
         self.has_owner = True
         self.is_killing = False
         self.deadline: float | None = None
@@ -124,12 +129,17 @@ class Charge:
                 self.ask(roots)
             elif record.kind == INSIST:
                 self.is_killing = True
+            elif record.kind == LET_RUN and self.gate is not None:
+                self.gate.open()
 
     def lose_owner(self, roots: Callable[[], list[int]]) -> None:
         """Nobody is left whose job this is: ask it to end, and kill it after the grace period."""
         if self.has_owner:
             self.has_owner = False
             self._unsent.clear()
+            if self.gate is not None:
+                # Nobody will say any more where it belongs, and it must not run elsewhere.
+                self.gate.close()
             self.deadline = time.monotonic() + self._grace_period
             self.ask(roots)
 

@@ -34,6 +34,7 @@ from amper.supervisor.wire import (
     FAILED,
     GONE,
     INSIST,
+    LET_RUN,
     ORPHANED,
     REAPED,
     STARTED,
@@ -144,6 +145,10 @@ class ContainedCommand(Command):
             self._withdraw()
         else:
             self._send(ASK)
+
+    def let_run(self) -> None:
+        """Let a command of our session run: it is where it belongs."""
+        self._send(LET_RUN)
 
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from amper.process.spawn import CannotStart, Program, ReportPipe, cannot_start, spawn
+from amper.process.terminals.gate import spawn_held
 from amper.supervisor.charge import ANY_CHANGE, Charge
 from amper.supervisor.descent import is_alive, own_children
 from amper.supervisor.privileges import OomScore, become_subreaper
@@ -78,7 +79,7 @@ class Shim:
             return False
         score.reset()
         try:
-            pid = _spawn(spec, fds)
+            pid = self._spawn(spec, fds)
         except CannotStart as error:
             reason = error.reason.encode("utf-8", "surrogateescape")
             self._charge.report(numbered(FAILED, error.code) + b" " + reason[:4096])
@@ -88,6 +89,24 @@ class Shim:
         self._charge.tell_started()
         score.lower()
         return True
+
+    def _spawn(self, spec: Spec, fds: Sequence[int]) -> int:
+        """Start the command, and keep nothing of what it was given."""
+        _, directory, stdin, stdout, stderr = fds[:FIXED]
+        program = Program.of_parts(*spec)
+        reports = ReportPipe()
+        try:
+            os.fchdir(directory)
+            if program.session == "own":
+                return spawn(program, stdin, stdout, stderr, reports)
+            pid, self._charge.gate = spawn_held(program, stdin, stdout, stderr, reports)
+            return pid
+        except OSError as error:
+            raise cannot_start(error) from error
+        finally:
+            reports.close()
+            close_all(fds)
+            os.chdir("/")
 
     def _placed(self, fds: list[int], numbers: Sequence[int]) -> list[int]:
         """Give the descriptors that are passed on the numbers that they had at their owner's."""
@@ -135,21 +154,6 @@ class Shim:
                 return False
             if not charge.is_killing or not charge.kill(own_children()):
                 return True
-
-
-def _spawn(spec: Spec, fds: Sequence[int]) -> int:
-    """Start the command, and keep nothing of what it was given."""
-    _, directory, stdin, stdout, stderr, *_ = fds
-    reports = ReportPipe()
-    try:
-        os.fchdir(directory)
-        return spawn(Program.of_parts(*spec), stdin, stdout, stderr, reports)
-    except OSError as error:
-        raise cannot_start(error) from error
-    finally:
-        reports.close()
-        close_all(fds)
-        os.chdir("/")
 
 
 def close_all_but(fds: Sequence[int]) -> None:

@@ -48,6 +48,8 @@ ORPHANED: Final = b"O"
 # From the manager to whoever has the job.
 ASK: Final = b"t"
 """SIGTERM and SIGCONT to everything of the job."""
+LET_RUN: Final = b"r"
+"""The command of our session, which is held back, is where it belongs."""
 INSIST: Final = b"k"
 """SIGKILL to everything of the job, until nothing is left."""
 

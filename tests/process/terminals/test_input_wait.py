@@ -46,7 +46,7 @@ class Job:
         return list(members_of(self.pty.foreground or 0, Reserve()))
 
     def answer(self) -> bool | None:
-        return waits_for_input(self.members, self.pty.device)
+        return waits_for_input(self.members, self.pty.device or 0)
 
     def asleep(self) -> None:
         """Wait until all of it sleeps: what it said last was not the last thing that it did."""
@@ -226,7 +226,7 @@ def test_who_is_gone_does_not_wait() -> None:
         started.asleep()
         os.kill(started.pid, signal.SIGKILL)
         os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
-        assert waits_for_input([started.pid, 2**22], started.pty.device) is False
+        assert waits_for_input([started.pid, 2**22], started.pty.device or 0) is False
 
 
 def test_nobody_knows_on_a_machine_whose_calls_we_do_not_know(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from amper.builtins.steering import STOPPED_CODE
 from amper.frontends.shell.launching import Launcher, Order, Outcome
@@ -27,14 +26,15 @@ class FrontLauncher(Launcher):
     async def in_front(self, order: Order) -> Outcome:
         self.is_in_front = True
         try:
-            id = await self._begin(order, foreground=True)
-            return await self._outcome(id, await self._follow(id))
+            id = await self.jobs.start(order.command, foreground=True, **self.options_of(order))
+            return await self._outcome(id, await self.jobs.foreground(id))
         finally:
             self.is_in_front = False
 
     async def in_background(self, order: Order) -> JobId:
         # One pipe for both, so that what was written is seen in its order.
-        return await self._begin(order, foreground=False, stderr=STDOUT)
+        options = self.options_of(order, stderr=STDOUT)
+        return await self.jobs.start(order.command, foreground=False, **options)
 
     async def announcement(self, id: JobId) -> str:
         info = await self.jobs.get(id)
@@ -47,21 +47,13 @@ class FrontLauncher(Launcher):
         try:
             async with asyncio.TaskGroup() as group:
                 showing = group.create_task(self._show(id))
-                result = await self._follow(id)
+                result = await self.jobs.foreground(id)
                 if result is None:
                     showing.cancel()
                 # Of one that is over the output ends, and with it the showing.
         finally:
             self.is_in_front = False
         return await self._outcome(id, result)
-
-    async def _begin(self, order: Order, **options: Any) -> JobId:
-        if not hasattr(self.jobs, "foreground") and options.pop("foreground"):
-            options |= {"stdin": 0, "stdout": 1, "stderr": 2}
-        return await self.jobs.start(order.command, **self.options_of(order, **options))
-
-    async def _follow(self, id: JobId) -> ExecResult | None:
-        return await getattr(self.jobs, "foreground", self.jobs.wait)(id)
 
     async def _show(self, id: JobId) -> None:
         """Print what a job in the background wrote, and goes on to write."""

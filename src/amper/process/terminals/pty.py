@@ -31,9 +31,12 @@ class Pty:
         self.slave = slave
 
     @property
-    def device(self) -> int:
-        """The number of the terminal's device."""
-        return os.fstat(self.slave).st_rdev
+    def device(self) -> int | None:
+        """The number of the terminal's device; None when our side of it is closed."""
+        try:
+            return os.fstat(self.slave).st_rdev
+        except OSError:
+            return None
 
     @property
     def name(self) -> str:
