@@ -37,10 +37,8 @@ class FrontLauncher(Launcher):
         return await self.jobs.start(order.command, foreground=False, **options)
 
     async def announcement(self, id: JobId) -> str:
-        info = await self.jobs.get(id)
-        if info is None or info.pid is None:
-            return ""
-        return f"[{id}] {info.pid}\n"
+        process = await self.jobs.get_process_info(id)
+        return "" if process is None else f"[{id}] {process[0]}\n"
 
     async def to_front(self, id: JobId) -> Outcome:
         self.is_in_front = True
