@@ -50,6 +50,15 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
     return words, " ".join([shlex.quote(text) for text in texts])
 
 
+def checked_title(title: str | None, text: str) -> str:
+    """Return what people read of a command."""
+    if title is None:
+        return text
+    if not isinstance(title, str):
+        raise TypeError(f"a title is a str, not {type(title).__name__}")
+    return title
+
+
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
     """Return where a command runs; None if somebody has deleted the directory that we are in."""
     try:

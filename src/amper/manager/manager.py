@@ -35,6 +35,7 @@ from amper.manager.arguments import (
     checked_signal,
     checked_size,
     checked_timeout,
+    checked_title,
     usual_streams,
 )
 from amper.manager.channels import Channel, ChannelRunner, check_channel
@@ -209,6 +210,7 @@ class JobManager:
         timeout: float | None = None,
         descendants: Descendants = "leave",
         pass_fds: Iterable[int] = (),
+        title: str | None = None,
         containment: Containment | None = None,
         foreground: bool | None = None,
         pty: bool | tuple[int, int] = False,
@@ -226,7 +228,8 @@ class JobManager:
 
         After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
         processes that outlive the leader: they are left running (`kill` reaches them), or the job
-        lasts as long as they do, or they are killed with its end.
+        lasts as long as they do, or they are killed with its end. `title` is what people read instead
+        of the command.
 
         With containment `group` a kill reaches the command's process group and, as far as they are
         found, its descendants. With `tree` it runs under a shim, which reaches all that it ever
@@ -250,6 +253,7 @@ class JobManager:
             TypeError, ValueError: an argument is of no use.
         """
         executed, text = checked_command(command)
+        text = checked_title(title, text)
         facts = checked_facts(text, name, tags)
         program = Program(executed, cwd, env, pass_fds, "own" if foreground is None else "ours")
         size = checked_pty(pty, foreground)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from amper.frontends.cli import completion, run
+from amper.frontends.cli import completion, run, shell
 
 EPILOG = """\
 exit codes:
@@ -28,6 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     run.add_to(verbs)
+    shell.add_to(verbs)
     completion.add_to(verbs)
     return parser
 

@@ -20,6 +20,8 @@ class UsageError(Exception):
     """The message says what is wrong and what to do instead."""
 
 
-def needs_extra(package: str, verb: str) -> UsageError:
-    """Explain that a library of the `cli` extra is missing."""
-    return UsageError(f"{verb} needs {package}, which is not installed: pip install 'amper[cli]'")
+def needs_extra(package: str, verb: str, *, extra: str = "cli") -> UsageError:
+    """Explain that a library of an extra is missing."""
+    return UsageError(
+        f"{verb} needs {package}, which is not installed: pip install 'amper[{extra}]'"
+    )

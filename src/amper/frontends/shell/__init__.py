@@ -1,0 +1,1 @@
+"""An interactive job-control prompt, and scripts: `/bin/sh` runs the commands, amper has the jobs."""

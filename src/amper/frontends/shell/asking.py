@@ -1,0 +1,94 @@
+"""What only `/bin/sh` can tell: what words expand to, what an assignment assigns, what is wrong.
+
+It is asked by a manager of its own, so that the numbers of the person's jobs do not jump.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from amper.frontends.shell.state import State
+from amper.manager import JobManager
+from amper.values import ExecResult
+
+SH: Final = "/bin/sh"
+
+_LITERAL: Final = re.compile(r"[A-Za-z0-9_%+,./:@=-]+")
+"""A word that expands to itself."""
+
+_AT_END: Final = re.compile(rb"end of file|EOF|nterminated|Missing '}'")
+"""What dash, bash and busybox say of a text that goes on."""
+
+
+class CannotExpand(Exception):
+    """sh has said what is wrong, and with which code."""
+
+    def __init__(self, result: ExecResult) -> None:
+        super().__init__(result.text_err())
+        self.result = result
+
+
+class Sh:
+    """Asks sh as the commands of a shell would be run: same directory, same variables."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._jobs = JobManager()
+        self._jobs.set_persist_output_files(False)
+
+    async def expand(self, words: Sequence[str]) -> list[str]:
+        """Return what the words of a command expand to. Raises CannotExpand."""
+        if all(_LITERAL.fullmatch(word) for word in words):
+            return list(words)
+        said = await self._ask(
+            f"for amper_word in {' '.join(words)}\ndo printf '%s\\0' \"$amper_word\"\ndone"
+        )
+        return _split(said)
+
+    async def assigned(self, names: Sequence[str], text: str) -> tuple[list[str], ExecResult]:
+        """Return what assignments set the variables to, and their code. Raises CannotExpand."""
+        if not names:
+            return [], ExecResult.success()
+        values = " ".join(f'"${name}"' for name in names)
+        said = await self._ask(
+            f"{text}\namper_code=$?\nprintf '%s\\0' {values}; exit $amper_code", may_fail=True
+        )
+        found = _split(said)
+        if len(found) != len(names):
+            raise CannotExpand(said)
+        return found, said
+
+    async def complaint(self, text: str) -> ExecResult | None:
+        """Return what sh has to say about a text's syntax; None if nothing is wrong with it."""
+        result = await self._run(["-n"], text, LC_ALL="C")
+        return None if result.ok else result
+
+    async def aclose(self) -> None:
+        """End what was asked last."""
+        await self._jobs.aclose(grace_period=0)
+
+    async def _ask(self, question: str, *, may_fail: bool = False) -> ExecResult:
+        result = await self._run([], self._state.prelude(question) + question)
+        if not (result.ok or may_fail):
+            raise CannotExpand(result)
+        return result
+
+    async def _run(self, options: Sequence[str], text: str, **variables: str) -> ExecResult:
+        state = self._state
+        return await self._jobs.run(
+            [SH, *options, "-c", text, *state.positional],
+            cwd=state.directory,
+            env=state.exported | variables,
+        )
+
+
+def ends_too_early(complaint: ExecResult) -> bool:
+    """Return whether sh misses the rest of a text, and nothing else."""
+    return _AT_END.search(complaint.err) is not None
+
+
+def _split(said: ExecResult) -> list[str]:
+    return [os.fsdecode(word) for word in said.out.split(b"\0")[:-1]]

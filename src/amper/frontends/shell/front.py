@@ -1,0 +1,69 @@
+"""The commands of a prompt: groups of our session, which take turns in front of our terminal."""
+
+from __future__ import annotations
+
+import asyncio
+
+from amper.builtins.steering import STOPPED_CODE
+from amper.frontends.shell.launching import Launcher, Order, Outcome
+from amper.frontends.shell.session import Output
+from amper.manager import JobManager
+from amper.process.spawn import STDOUT
+from amper.values import ExecResult, JobId
+
+
+class FrontLauncher(Launcher):
+    """Starts the commands of a prompt."""
+
+    def __init__(self, jobs: JobManager, out: Output) -> None:
+        super().__init__(jobs)
+        self._out = out
+        self._shown: dict[JobId, int] = {}
+        """How much of what a job in the background wrote the person has seen in front."""
+        self.is_in_front = False
+        """Whether the terminal is a job's."""
+
+    async def in_front(self, order: Order) -> Outcome:
+        self.is_in_front = True
+        try:
+            id = await self.jobs.start(order.command, foreground=True, **self.options_of(order))
+            return await self._outcome(id, await self.jobs.foreground(id))
+        finally:
+            self.is_in_front = False
+
+    async def in_background(self, order: Order) -> JobId:
+        # One pipe for both, so that what was written is seen in its order.
+        options = self.options_of(order, stderr=STDOUT)
+        return await self.jobs.start(order.command, foreground=False, **options)
+
+    async def announcement(self, id: JobId) -> str:
+        process = await self.jobs.get_process_info(id)
+        return "" if process is None else f"[{id}] {process[0]}\n"
+
+    async def to_front(self, id: JobId) -> Outcome:
+        self.is_in_front = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                showing = group.create_task(self._show(id))
+                result = await self.jobs.foreground(id)
+                if result is None:
+                    showing.cancel()
+                # Of one that is over the output ends, and with it the showing.
+        finally:
+            self.is_in_front = False
+        return await self._outcome(id, result)
+
+    async def _show(self, id: JobId) -> None:
+        """Print what a job in the background wrote, and goes on to write."""
+        async for chunk in self.jobs.follow(id, self._shown.get(id, 0)):
+            self._shown[id] = chunk.next
+            await self._out.write(chunk.data)
+
+    async def _outcome(self, id: JobId, result: ExecResult | None) -> Outcome:
+        """Return what became of a job, and forget it if it is over."""
+        info = await self.jobs.get(id)
+        if result is None:
+            return Outcome(STOPPED_CODE, is_stopped=True)
+        self._shown.pop(id, None)
+        await self.jobs.remove(id)
+        return Outcome(result.code, signal=None if info is None else info.signal)

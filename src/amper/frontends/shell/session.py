@@ -1,0 +1,265 @@
+"""A shell: runs texts step by step. It does not know where they come from."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from amper.builtins import BUILTINS
+from amper.frontends.shell.asking import CannotExpand, Sh
+from amper.frontends.shell.grammar import read
+from amper.frontends.shell.launching import Launcher, Order, Outcome
+from amper.frontends.shell.plan import (
+    Assign,
+    Background,
+    Linked,
+    Ours,
+    Outside,
+    Own,
+    Step,
+    plan,
+    plan_script,
+)
+from amper.frontends.shell.state import State
+from amper.frontends.shell.verbs import OWN_VERBS, Leave
+from amper.values import ExecResult
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+_MOVES: Final = re.compile(r"\b(exit|cd)\b")
+"""What a compound command may do to the shell itself."""
+
+_MARK: Final = """
+amper_code=$?
+printf '%s\\0' "$PWD" "${{OLDPWD-}}" >{file}
+exit $amper_code"""
+"""What comes behind it, and is not reached if it has left."""
+
+_SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
+"""Nobody has to be told that these ended a command."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C ended a command in front: the rest of the line is not wanted any more."""
+
+
+class Output(Protocol):
+    """Where a shell says something."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of it."""
+
+
+class Shell:
+    """Runs texts, and keeps what one leaves to the next."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        state: State,
+        out: Output,
+        err: Output,
+        *,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.launcher = launcher
+        self.jobs = launcher.jobs
+        self.state = state
+        self.sh = Sh(state)
+        self.out = out
+        self.err = err
+        self.options = tuple(options)
+        """What each sh is started with."""
+
+    async def run_line(self, text: str) -> None:
+        """Run what a person has typed. Raises Leave when that is to leave the shell."""
+        await self._run(plan(read(text), OURS))
+
+    async def run_script(self, text: str) -> None:
+        """Run a text that nothing comes after. Raises Leave when it leaves the shell."""
+        await self._run(plan_script(read(text), OURS))
+
+    async def say(self, text: str) -> None:
+        """Print text for the person, on standard error as shells do."""
+        await self.err.write(text.encode("utf-8", "surrogateescape"))
+
+    async def aclose(self) -> None:
+        """End what the shell has asked sh; its jobs are the manager's."""
+        await self.sh.aclose()
+
+    async def _run(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            try:
+                match step:
+                    case Background():
+                        await self._start(step)
+                    case Linked():
+                        await self._link(step)
+                    case Outside():
+                        self.state.code = await self._outside(step)
+            except Interrupted:
+                self.state.code = INTERRUPTED
+                return
+
+    async def _link(self, step: Linked) -> None:
+        is_last = False
+        for connector, part in step.links:
+            if connector == ("||" if self.state.code == 0 else "&&"):
+                is_last = False
+                continue
+            self.state.code = await self._part(part)
+            is_last = part is step.links[-1][1]
+        if self.state.code and is_last and not part.text.startswith("!") and "-e" in self.options:
+            raise Leave(self.state.code)
+
+    async def _part(self, part: Own | Assign | Outside) -> int:
+        match part:
+            case Outside():
+                return await self._outside(part, is_linked=True)
+            case Assign():
+                return await self._assign(part)
+            case Own():
+                code = await self._own(part)
+                return int(code == 0) if part.is_negated else code
+
+    # Commands of others.
+
+    async def _outside(self, step: Outside, *, is_linked: bool = False) -> int:
+        is_fatal = "-e" in self.options and not is_linked
+        if is_fatal or _MOVES.search(step.text):
+            code = await self._marked(step, is_fatal=is_fatal)
+        else:
+            options = tuple(option for option in self.options if option != "-e")
+            code = await self._in_front(self._order(step.text, step.text, options=options))
+        self.state.functions.update(step.functions)
+        return code
+
+    async def _marked(self, step: Outside, *, is_fatal: bool) -> int:
+        """Run what may leave the shell or its directory: a mark says where it came to its end."""
+        mark = os.memfd_create("amper")
+        try:
+            order = self._order(
+                step.text + _MARK.format(file=f"/dev/fd/{mark}"),
+                step.text,
+                pass_fds=(mark,),
+                options=tuple(o for o in self.options if o != "-e" or is_fatal),
+            )
+            outcome = await self.launcher.in_front(order)
+            places = os.fsdecode(os.pread(mark, os.fstat(mark).st_size, 0)).split("\0")
+        finally:
+            os.close(mark)
+        code = await self.told(outcome)
+        if len(places) == 3:
+            self.state.move(places[0], places[1])
+        elif not outcome.is_stopped and outcome.signal is None:
+            raise Leave(code)
+        return code
+
+    async def _in_front(self, order: Order) -> int:
+        return await self.told(await self.launcher.in_front(order))
+
+    async def told(self, outcome: Outcome) -> int:
+        """Say what a signal has done; raise Interrupted if the person has done it."""
+        if outcome.signal is not None and outcome.signal not in _SILENT:
+            await self.say(f"{signal.strsignal(outcome.signal) or outcome.signal}\n")
+        if outcome.signal == signal.SIGINT:
+            raise Interrupted
+        return outcome.code
+
+    async def _start(self, step: Background) -> None:
+        id = await self.launcher.in_background(self._order(step.text, step.text))
+        self.state.code = 0
+        await self.say(await self.launcher.announcement(id))
+
+    def _order(
+        self,
+        script: str,
+        title: str,
+        *,
+        stdin: int | None = None,
+        pass_fds: tuple[int, ...] = (),
+        options: tuple[str, ...] | None = None,
+    ) -> Order:
+        state = self.state
+        return Order(
+            state.prelude(title) + script,
+            title,
+            state.directory,
+            dict(state.exported),
+            state.positional,
+            self.options if options is None else options,
+            stdin,
+            pass_fds,
+        )
+
+    # What is ours.
+
+    async def _assign(self, step: Assign) -> int:
+        try:
+            values, said = await self.sh.assigned(step.names, step.text)
+        except CannotExpand as error:
+            return await self._complain(error.result)
+        await self.err.write(said.err)
+        for name, value in zip(step.names, values, strict=True):
+            self.state.assign(name, value)
+        return said.code
+
+    async def _complain(self, result: ExecResult) -> int:
+        await self.err.write(result.err)
+        return result.code
+
+    async def _own(self, step: Own) -> int:
+        try:
+            values, _ = await self.sh.assigned(step.names, step.assignments)
+            with self.state.overlaid(dict(zip(step.names, values, strict=True))):
+                result = await self._act(step.name, await self.sh.expand(step.words))
+        except CannotExpand as error:
+            return await self._complain(error.result)
+        if step.pipe or step.redirections:
+            return await self._redirect(step, result)
+        await self.out.write(result.out)
+        await self.err.write(result.err)
+        return result.code
+
+    async def _act(self, name: str, arguments: Sequence[str]) -> ExecResult:
+        verb = OWN_VERBS.get(name)
+        if verb is not None:
+            return await verb(self, arguments)
+        return await BUILTINS[name](self.jobs, arguments)
+
+    async def _redirect(self, step: Own, result: ExecResult) -> int:
+        """Let sh put what a builtin has said where it belongs."""
+        out, err = _file_with(result.out), _file_with(result.err)
+        try:
+            script = f"{{ cat; cat /dev/fd/{err} >&2; }} {step.redirections}"
+            if step.pipe:
+                script = f"{script} | {step.pipe}"
+            code = await self._in_front(self._order(script, step.text, stdin=out, pass_fds=(err,)))
+        finally:
+            os.close(out)
+            os.close(err)
+        # Of a pipeline the last command's code counts, and of a builtin its own.
+        return code if step.pipe or code else result.code
+
+
+def _is_ours(name: str) -> bool:
+    return name in OWN_VERBS or name in BUILTINS
+
+
+def _is_only_ours(name: str) -> bool:
+    return name in BUILTINS or name in ("output", "help")
+
+
+OURS: Final = Ours(_is_ours, _is_only_ours)
+
+
+def _file_with(data: bytes) -> int:
+    """Return a file without a name that holds `data`, to be read from its beginning."""
+    fd = os.memfd_create("amper")
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.frontends.shell.workbench import bench
+from tests.support import run
+
+AS_IN_SH = [
+    "echo a; echo b",
+    "cd /tmp && pwd",
+    "cd /tmp; pwd; cd -; pwd",
+    "cd /nowhere || echo no",
+    "X=1; echo $X",
+    "X='a  b' Y=c; echo \"$X$Y\" $X",
+    "X=$(echo a; exit 3); echo $? $X",
+    "X=~; echo $X",
+    'X=*; echo "$X"',
+    "X=1; X=2 env | grep ^X=; echo $X",
+    "export X=5; env | grep ^X=",
+    "X=5; env | grep ^X=; export X; env | grep ^X=",
+    "X=5; unset X; echo ${X-unset}",
+    "export X=1; unset X; env | grep ^X= || echo no",
+    "A=1 B=2; echo $A$B",
+    "A=x; B=$A$A; echo $B",
+    "false; echo $?",
+    "(exit 7); echo $? $?",
+    "! false; echo $?",
+    "! cd /nowhere; echo $?",
+    "! cd /tmp; echo $?; pwd",
+    "cd /tmp | cat; pwd | tr a-z A-Z",
+    "pwd >out; cat out; cd /; cat out",
+    "cd '/tmp'; pwd",
+    'cd "$HOME"; pwd',
+    "cd ~; pwd",
+    "cd; pwd",
+    "mkdir 'a b'; cd 'a b'; pwd",
+    "mkdir -p d/e; cd d/e; cd ..; pwd; cd ../d; pwd",
+    "ln -s / l; cd l; pwd; pwd -P; cd ..; pwd",
+    "mkdir d1; cd d*; pwd",
+    "HOME=/tmp cd; pwd; echo $HOME",
+    "f() { echo $1; }; cd /; f x; f y",
+    "f() { return 4; }; cd /; f; echo $?",
+    'cd /; echo $0 $# "$2"',
+    'cd /; for x in "$@"; do echo $x; done',
+    "cd / && cat <<E && cd /tmp && pwd\n$PWD\nE",
+    "echo a; exit 4; echo b",
+    "false; exit",
+    "true || exit 3; echo a; false || exit 3; echo b",
+    "if true; then exit 5; fi; cd /",
+    "(exit 5); cd /; echo a",
+    "{ exit 6; }; cd /",
+    "echo exit; cd /; echo b",
+    "false && cd / || cd /tmp; pwd",
+    "true || cd / && cd /tmp; pwd",
+    "cd /tmp & pwd; wait",
+    "X=1 true; echo ${X-unset}",
+    "X=${Y-z}; echo $X",
+    "cd ${X-/tmp}; pwd",
+    "cd $(echo /tmp); pwd",
+    "x() { cd /tmp; }; x; pwd",
+    "cd /\npwd\n\nexit 3",
+    "echo ~ '~' \"~\"",
+    "cd /tmp # pwd\npwd",
+    "echo a # exit 3",
+    "exit 300",
+    'cd ""; pwd',
+    "IFS=:; X=a:b; echo $X",
+    "cd -- /tmp; pwd",
+    "cd /tmp/; pwd; cd //; pwd",
+    "unset -f f; f() { echo x; }; cd /; unset -f f; f 2>/dev/null || echo gone",
+    'cd /tmp >f; cat "$OLDPWD/f"; pwd',
+    "export A; A=3; env | grep ^A=",
+    "if true; then cd /tmp; fi; pwd",
+    "(cd /tmp); pwd",
+    "for d in /tmp /; do cd $d; done; pwd; cd -",
+    "cd / && ! true; echo $?",
+]
+
+
+@pytest.mark.parametrize("text", AS_IN_SH)
+def test_what_sh_has_too_does_what_it_does_there(text: str, tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    ours.mkdir()
+
+    async def typed() -> tuple[str, int]:
+        async with bench(ours) as shell:
+            return await shell.type(text)
+
+    said, code = run(typed())
+    done = subprocess.run(
+        ["/bin/sh", "-c", text, "amper", "one", "two words"],
+        cwd=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = done.stdout.replace("theirs", "ours").replace("THEIRS", "OURS")
+    assert (said.removesuffix("[left]"), code) == (expected, done.returncode)
+
+
+def test_builtins_of_ours_stand_in_lists_and_pipelines(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("sleep 100 & sleep 200 &")
+            assert await shell.says("jobs | grep -c sleep") == "2\n"
+            assert await shell.says("kill %9 2>/dev/null || echo no") == "no\n"
+            assert await shell.says("kill %1 && wait %1; echo $?") == "143\n"
+            assert await shell.says("X=%2; kill $X; wait '%2'; echo $?") == "143\n"
+            assert await shell.says("kill %9 2>&1 | wc -l; jobs >f; cat f") == "1\n"
+
+    run(test())
+
+
+def test_the_job_is_listed_as_it_was_typed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("X=1; f() { :; }; false")
+            await shell.type("sleep 1$X$? | cat &")
+            assert "Running                 sleep 1$X$? | cat &" in await shell.says("jobs")
+            assert shell.launcher.orders[-1].script.endswith("! :\nsleep 1$X$? | cat")
+
+    run(test())
+
+
+def test_what_a_job_in_the_background_wrote_can_be_seen(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("echo hello; echo there &")
+            assert (
+                await shell.says("wait %2; output %2; output %2 | tr a-z A-Z") == "there\nTHERE\n"
+            )
+            assert await shell.says("output -f %2") == "there\n"
+            assert (await shell.type("output %7"))[1] == 1
+            assert (await shell.type("output -x"))[1] == 2
+
+    run(test())
+
+
+def test_what_sh_cannot_expand_is_not_run(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert (await shell.type("cd ${X?nothing}"))[1] == 2
+            assert b"nothing" in shell.err.data
+            assert (await shell.type("X=${X?nothing}"))[1] == 2
+            assert shell.state.directory == str(tmp_path)
+
+    run(test())
+
+
+def test_the_first_failure_ends_a_shell_that_is_told_so(tmp_path: Path) -> None:
+    cases = {
+        "false; echo a": ("[left]", 1),
+        "cd /nowhere; echo a": ("[left]", 1),
+        "cd /nowhere || echo a; false || echo b": ("a\nb\n", 0),
+        "! cd /; echo a": ("a\n", 0),
+        "false && cd /; echo a": ("a\n", 0),
+        "cd / && false; echo a": ("[left]", 1),
+        "cd / && ! true; echo a": ("a\n", 0),
+    }
+
+    async def test() -> None:
+        for text, outcome in cases.items():
+            async with bench(tmp_path, "-e") as shell:
+                assert await shell.type(text) == outcome, text
+
+    run(test())
+
+
+def test_a_signal_that_ended_a_command_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert (await shell.type("kill -TERM $$"))[1] == 1  # It is ours, and there is no %1.
+            assert (await shell.type("sh -c 'kill -SEGV $$'"))[1] == 139
+            assert b"Segmentation fault\n" in shell.err.data
+
+    run(test())
+
+
+def test_ctrl_c_ends_the_rest_of_the_line(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.type("sh -c 'kill -INT $PPID'; :; cd /; echo a") == ("", 130)
+
+    run(test())
