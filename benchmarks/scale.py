@@ -25,6 +25,8 @@ class Scale:
     """Commands of which each one's end is timed."""
     processes: int
     """Processes that are killed at once."""
+    trees: int
+    """Trees of processes that are killed one after another."""
     idle: int
     """Jobs that only wait while the manager is watched: half of them commands."""
     idle_seconds: float
@@ -53,6 +55,7 @@ FULL: Final = Scale(
     finished=5_000,
     exits=20,
     processes=5_000,
+    trees=500,
     idle=1_000,
     idle_seconds=1.0,
 )
@@ -66,6 +69,7 @@ QUICK: Final = Scale(
     finished=5_000,
     exits=10,
     processes=1_000,
+    trees=30,
     idle=200,
     idle_seconds=0.5,
 )

@@ -15,6 +15,7 @@ from benchmarks.measures import (
     idle,
     processes,
     record,
+    trees,
 )
 from benchmarks.outcome import Outcome
 
@@ -27,5 +28,6 @@ MEASURES: Final[dict[str, Callable[[Bench], Outcome]]] = {
     "coroutines": coroutines.measure,
     "growth": growth.measure,
     "record": record.measure,
+    "trees": trees.measure,
 }
 """By the names that the command line knows, in the order in which they run."""

@@ -82,7 +82,8 @@ async def test_a_pipeline_goes_the_way_that_it_goes_in_the_shells(
     shell: str, tmp_path: Path
 ) -> None:
     script = """
-    sleep 1000 | cat & pid=$(jobs -p)
+    sleep 1000 | cat &
+    jobs -p %1 >"$0.pid"; read pid <"$0.pid"
     kill -STOP %1; until_state $pid T; until_state $! T; jobs
     bg >/dev/null; jobs
     kill %1; wait %1 2>/dev/null; echo code $?

@@ -7,7 +7,7 @@ from typing import Final
 
 from amper.builtins.listing import command_of
 from amper.builtins.manual import Manual, Report, UsageError, builtin, find
-from amper.builtins.steering import code_of
+from amper.builtins.steering import code_after
 from amper.manager import JobManager
 from amper.values import JobStatus
 
@@ -22,7 +22,7 @@ its own, or 148 if it stops.
 
 @builtin(MANUAL)
 async def fg(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
-    """Resume a job if it is stopped, and wait for it; its command is what this prints."""
+    """Bring a job to the foreground and wait for it; its command is what this prints."""
     _, specs = MANUAL.read(arguments)
     if len(specs) > 1:
         raise UsageError("one job at a time")
@@ -32,10 +32,9 @@ async def fg(manager: JobManager, arguments: Sequence[str], report: Report) -> N
     if info.status.is_final:
         report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")
         return
-    # Also one that seems to run: it may have been told to stop a moment ago.
-    runs = await manager.resume(info.id)
-    if not runs and info.status is JobStatus.STOPPED:
+    is_reachable = not info.pgids or await manager.signal(info.id, 0)
+    if info.status is JobStatus.STOPPED and not is_reachable:
         report.complain(f"job {info.id} cannot be resumed")
         return
     report.say(command_of(info))
-    report.code = await code_of(manager, info.id)
+    report.code = await code_after(manager, info.id, await manager.foreground(info.id))

@@ -662,7 +662,9 @@ class JobManager:
             try:
                 if not is_resumed:
                     is_resumed = True
-                    await self._core.stopping.resume(job)
+                    if not await self._core.stopping.resume(job) and job.status is STOPPED:
+                        # There is nothing that a signal could reach, and it stays as it is.
+                        return None
                 news: News = await waiter
             finally:
                 self._table.leave(job, waiter)
