@@ -45,7 +45,7 @@ def test_the_readme_names_the_two_commands_for_a_fresh_machine() -> None:
 
 def test_the_extras_that_the_readme_names_are_those_that_users_need() -> None:
     shown = "".join(block.text for block in blocks(Path("README.md")) if block.kind == "sh")
-    assert re.findall(r"\.\[(\w+)\]", shown) == ["cli", "vfs"]
+    assert re.findall(r"\.\[(\w+)\]", shown) == ["cli", "shell", "vfs"]
 
 
 def test_the_architecture_is_short() -> None:

@@ -45,6 +45,17 @@ async def test_a_job_shows_its_command_as_people_would_type_it() -> None:
 
 
 @on_all_loops
+async def test_a_job_shows_its_title_if_it_has_one() -> None:
+    async with JobManager() as jobs:
+        id = await jobs.start(["/bin/sh", "-c", "X=1\necho $X"], title="echo $X")
+        assert await jobs.get_command(id) == "echo $X"
+        assert await jobs.resolve("%echo") == id
+        assert (await result_of(jobs, id)).out == b"1\n"
+        with pytest.raises(TypeError):
+            await jobs.start("true", title=1)  # type: ignore[arg-type]
+
+
+@on_all_loops
 async def test_commands_and_coroutines_have_ids_of_one_series() -> None:
     async with JobManager() as jobs:
         ids = [

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amper.frontends.shell.grammar import is_complete, read
@@ -105,6 +105,7 @@ def test_no_text_makes_it_raise(text: str) -> None:
     plan_script(found, OURS)
 
 
+@example("\x1f")
 @given(TEXTS.filter(lambda text: "#" not in text and "<<" not in text))
 def test_no_text_is_lost(text: str) -> None:
     for steps in (

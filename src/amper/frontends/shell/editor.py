@@ -12,6 +12,7 @@ from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -57,6 +58,8 @@ class Editor:
             interrupt_exception=CtrlC,
             input=Vt100Input(sys.stdin),
             output=output,
+            # Where it is not told, a line editor that is given its screen does not look at NO_COLOR.
+            color_depth=ColorDepth.from_env(),
         )
 
     async def read(self) -> str:

@@ -19,6 +19,7 @@ from amper.frontends.shell.asking import ends_too_early
 from amper.frontends.shell.editor import CtrlC, CtrlD, Editor
 from amper.frontends.shell.front import FrontLauncher
 from amper.frontends.shell.notices import Notices
+from amper.frontends.shell.plan import NOTHING
 from amper.frontends.shell.session import INTERRUPTED, Output, Shell
 from amper.frontends.shell.state import State
 from amper.frontends.shell.verbs import Leave
@@ -113,7 +114,7 @@ class Prompt:
             return None
         except CtrlD:
             return await self._leave(self._state.code)
-        if not text.strip():
+        if not text.strip(NOTHING):
             return None
         self._has_run = True
         try:
@@ -127,7 +128,7 @@ class Prompt:
         """Return a command that sh understands, or "" after saying why it does not."""
         # No argument of a command can hold a NUL.
         text = (await self._editor.read()).replace("\0", "")
-        while text.strip():
+        while text.strip(NOTHING):
             complaint = await self._shell.sh.complaint(text)
             if complaint is None:
                 return text

@@ -12,24 +12,36 @@ class Notices:
 
     def __init__(self, jobs: JobManager) -> None:
         self._jobs = jobs
-        self._told: dict[JobId, JobStatus] = {}
+        self._seen = 0
+        """The number of the last event."""
 
     async def take(self) -> str:
         """Return what is new: a line for each job that has stopped or ended since the last call."""
+        # Looking at the jobs brings the stops that nobody has told us of.
         infos = await self._jobs.list()
-        lines = [job_line(info) + "\n" for info in infos if self._is_new(info)]
+        stopped = await self._stopped()
+        lines = [f"{job_line(info)}\n" for info in infos if self._is_new(info, stopped)]
         for info in infos:
             if info.status.is_final:
                 # Whoever has read that it is over knows it: `jobs` need not tell it again.
                 await self._jobs.try_result(info.id)
-        self._told = {info.id: info.status for info in infos}
         return "".join(lines)
 
-    def _is_new(self, info: JobInfo) -> bool:
-        if info.status is self._told.get(info.id):
-            return False
+    async def _stopped(self) -> set[JobId]:
+        """Return the jobs that have stopped since the last call, also once more."""
+        found: set[JobId] = set()
+        while (page := await self._jobs.read_events(self._seen)).events:
+            found |= {
+                event.job_id
+                for event in page.events
+                if event.kind == "stopped" and event.job_id is not None
+            }
+            self._seen = page.next
+        return found
+
+    def _is_new(self, info: JobInfo, stopped: set[JobId]) -> bool:
         if info.status.is_final:
             # Whoever has waited for it, or listed it, knows already.
             job = self._jobs.table.get(info.id)
             return job is not None and not job.is_taken
-        return info.status is JobStatus.STOPPED
+        return info.status is JobStatus.STOPPED and info.id in stopped

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from amper.frontends.shell.grammar import ASSIGNMENT, Chain, Command, Pipeline, Text
+from amper.frontends.shell.quoting import BLANK
+
+NOTHING: Final = BLANK + "\n"
+"""What has no meaning where a command could begin. Python knows more blanks than sh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def plan(text: Text, ours: Ours) -> list[Step]:
     """Return the steps of a text. What was not understood is the last one."""
     steps = list(_steps(text, ours, text.chains))
     rest = text.between(text.understood, len(text.text))
-    return [*steps, Outside(rest)] if rest.strip() else steps
+    return [*steps, Outside(rest)] if rest.strip(NOTHING) else steps
 
 
 def plan_script(text: Text, ours: Ours) -> list[Step]:
@@ -93,7 +98,7 @@ def plan_script(text: Text, ours: Ours) -> list[Step]:
             last = number
     steps = list(_steps(text, ours, text.chains[:last]))
     rest = text.between(text.chains[last - 1].end if last else 0, len(text.text))
-    return [*steps, Outside(rest)] if rest.strip() else steps
+    return [*steps, Outside(rest)] if rest.strip(NOTHING) else steps
 
 
 def _steps(text: Text, ours: Ours, chains: Sequence[Chain]) -> Iterator[Step]:
