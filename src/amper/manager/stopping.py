@@ -62,18 +62,19 @@ class Stopping:
         runner = job.runner
         if not isinstance(runner, LocalRunner) or job.status is QUEUED:
             return False
+        seen = self._core.table.events.last
         sent = [group.signal(signal.SIGCONT) for group in runner.groups]
         is_reported = runner.ask_to_resume()
         if not is_reported and not any(sent):
             return False
         self._withdraw(runner)
         if is_reported and (
-            await self._until(job, runner, RUNNING, STOP_LIMIT)
+            await self._until(job, runner, RUNNING, STOP_LIMIT, seen)
             # Nobody tells of a leader that was in vfork, and never stopped itself.
             or runner.is_over
             or runner.read_stop() is not False
         ):
-            return job.status is RUNNING
+            return job.status is RUNNING or self._has_resumed(job, seen)
         # It has happened before the call that sends the signal returns.
         self._continued(job)
         return True
@@ -126,13 +127,28 @@ class Stopping:
             runner.take_back_stop()
         return is_stopped
 
+    def _has_resumed(self, job: Job, seen: int) -> bool:
+        """Return whether it ran on since event number `seen`, whatever it does now."""
+        page = self._core.table.events.read(seen)
+        return any(event.kind == "resumed" and event.job_id == job.id for event in page.events)
+
     async def _until(
-        self, job: Job, runner: LocalRunner, wanted: JobStatus, seconds: float
+        self,
+        job: Job,
+        runner: LocalRunner,
+        wanted: JobStatus,
+        seconds: float,
+        seen: int | None = None,
     ) -> bool:
-        """Wait until the table says so; False when it will not, or at the deadline."""
+        """Wait until the table says so; False when it will not, or at the deadline.
+
+        What has run on since event number `seen`, and stopped again, has run on.
+        """
         table, loop = self._core.table, self._core.enter()
         deadline = loop.time() + seconds
         while job.status is not wanted:
+            if seen is not None and self._has_resumed(job, seen):
+                return True
             is_in_vain = runner.is_over or table.get(job.id) is not job
             if wanted is STOPPED and not runner.is_stop_requested:
                 is_in_vain = True

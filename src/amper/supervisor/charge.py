@@ -53,6 +53,7 @@ class Charge:
 
     __slots__ = (
         "_grace_period",
+        "_is_stopped",
         "_killed",
         "_unsent",
         "channel",
@@ -70,6 +71,7 @@ class Charge:
         self.gate: Gate | None = None
         """What holds the command back, if anything."""
         self.has_owner = True
+        self._is_stopped = False
         self.is_killing = False
         self.deadline: float | None = None
         """When an end that its owner's death asked for begins to kill."""
@@ -191,10 +193,17 @@ class Charge:
             # It may have been continued since it was shown: what counts is what is taken.
             taken = os.waitid(os.P_PID, pid, ANY_CHANGE & ~os.WEXITED)
             if taken is not None:
-                is_stop = taken.si_code != os.CLD_CONTINUED
-                self.report(numbered(STOPPED, taken.si_status) if is_stop else CONTINUED)
+                self._leader_changed(taken)
         if is_end(change):
             self._killed.discard(pid)
+
+    def _leader_changed(self, taken: os.waitid_result) -> None:
+        is_stop = taken.si_code != os.CLD_CONTINUED
+        if is_stop and self._is_stopped:
+            # A new stop takes the place of the notice that it was continued.
+            self.report(CONTINUED)
+        self._is_stopped = is_stop
+        self.report(numbered(STOPPED, taken.si_status) if is_stop else CONTINUED)
 
     def _leader_ended(self, change: os.waitid_result) -> None:
         self.report(numbered(EXITED, _wait_status(change)))
