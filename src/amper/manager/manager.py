@@ -645,10 +645,10 @@ class JobManager:
             runner.come_to_front()
         try:
             result = job.result or await self._follow_up(job)
-        except BaseException:
+        finally:
+            # Of one that has ended or stopped it was taken back already.
             if isinstance(runner, TerminalRunner):
                 runner.step_back()
-            raise
         if result is not None:
             self._table.take(job)
         return result

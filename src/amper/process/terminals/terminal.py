@@ -119,6 +119,9 @@ class Terminal:
             os.close(self.fd)
             self.fd = -1
 
+    # A manager that is dropped without being closed leaves nothing open.
+    __del__ = close
+
     def _set_foreground(self, pgid: int) -> bool:
         with _unstopped():
             try:
