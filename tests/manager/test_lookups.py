@@ -57,6 +57,8 @@ ANSWERS: dict[str, tuple[Call, Any]] = {
     "remove": (lambda jobs, id: jobs.remove(id), False),
     "stop": (lambda jobs, id: jobs.stop(id), False),
     "resume": (lambda jobs, id: jobs.resume(id), False),
+    "foreground": (lambda jobs, id: jobs.foreground(id), None),
+    "resize": (lambda jobs, id: jobs.resize(id, 80, 24), False),
     "stop_job": (lambda jobs, id: jobs.stop_job(id, NO_PROCESS, NO_PROCESS), None),
     "resume_job": (lambda jobs, id: jobs.resume_job(id), None),
     "add_pgid": (lambda jobs, id: jobs.add_pgid(id, NO_PROCESS), None),
