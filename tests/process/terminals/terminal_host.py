@@ -19,6 +19,7 @@ from typing import Final
 from amper.process.reap import Exit
 from amper.process.spawn import Program, ReportPipe, spawn
 from amper.process.terminals.foreground import Foreground
+from amper.process.terminals.gate import spawn_held
 from amper.process.terminals.terminal import Size, Terminal
 from amper.values import ExitStatus
 
@@ -44,8 +45,10 @@ def own_terminal() -> Terminal:
 
 
 def in_front(terminal: Terminal, started: Program) -> Foreground:
-    group = Foreground(terminal)
-    assert group.start(started, terminal.fd, terminal.fd, terminal.fd, REPORTS) == group.pgid
+    pid, gate = spawn_held(started, terminal.fd, terminal.fd, terminal.fd, REPORTS)
+    group = Foreground(terminal, pid)
+    group.resume()
+    gate.open()
     return group
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import termios
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from amper.process.terminals.terminal import (
     Size,
     Terminal,
     controlling_terminal,
-    make_sane,
     modes_of,
     set_modes_of,
     set_size_of,
@@ -148,25 +146,6 @@ def pty() -> Iterator[tuple[int, int]]:
         os.close(slave)
 
 
-def test_a_terminal_is_made_sane_by_whoever_has_it_open() -> None:
-    with pty() as (_, slave):
-        as_the_kernel_made_it = termios.tcgetattr(slave)
-        tty.setraw(slave)
-        changed = termios.tcgetattr(slave)
-        changed[6][termios.VINTR] = b"x"
-        changed[3] |= termios.TOSTOP
-        termios.tcsetattr(slave, termios.TCSANOW, changed)
-        assert make_sane(slave)
-        sane = termios.tcgetattr(slave)
-        assert sane[3] == as_the_kernel_made_it[3]
-        assert sane[0] | termios.BRKINT | termios.IMAXBEL == sane[0]
-        assert sane[1] == as_the_kernel_made_it[1]
-        for index in (termios.VINTR, termios.VEOF, termios.VSUSP, termios.VERASE, termios.VSTART):
-            assert sane[6][index] == as_the_kernel_made_it[6][index]
-        # The speed and the bits per character stay as they were.
-        assert sane[4:6] == as_the_kernel_made_it[4:6]
-
-
 def test_modes_are_equal_only_if_every_character_is() -> None:
     with pty() as (_, slave):
         before = modes_of(slave)
@@ -190,7 +169,6 @@ def test_what_is_no_terminal_has_no_modes_and_no_size() -> None:
         assert modes_of(read_end) is None
         assert size_of(read_end) is None
         assert not set_size_of(read_end, Size(80, 24))
-        assert not make_sane(read_end)
         with pty() as (_, slave):
             modes = modes_of(slave)
         assert modes is not None

@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Final
 
 from amper.process.reap import Exit
-from amper.process.spawn import Program, ReportPipe
-from amper.process.terminals.gate import spawn_held
 from amper.process.terminals.terminal import Modes, Terminal
 
 SIGNALED: Final = 128
@@ -26,7 +24,7 @@ class Foreground:
 
     __slots__ = ("_its_modes", "_our_modes", "_terminal", "pgid")
 
-    def __init__(self, terminal: Terminal, pgid: int = 0) -> None:
+    def __init__(self, terminal: Terminal, pgid: int) -> None:
         self._terminal = terminal
         self._our_modes: Modes | None = None
         self._its_modes: Modes | None = None
@@ -36,28 +34,6 @@ class Foreground:
     def is_in_front(self) -> bool:
         """Whether the terminal is the group's now, as far as we know."""
         return self._our_modes is not None
-
-    def start(
-        self,
-        program: Program,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        reports: ReportPipe,
-    ) -> int:
-        """Start a program of `ours` as this group, in front if the terminal is ours to give.
-
-        Its first instruction finds the terminal given. What the host ignores it ignores too, and then
-        no key stops it: who waits for Ctrl-Z himself handles SIGTSTP, and does not ignore it. Whoever
-        fails to go on after this says `ended`. Raises CannotStart.
-        """
-        assert program.session == "ours"
-        pid, gate = spawn_held(program, stdin, stdout, stderr, reports)
-        with gate:
-            self.pgid = pid
-            self.resume()
-            gate.open()
-        return pid
 
     def resume(self) -> bool:
         """Give it the terminal, set as it left it; False if that could not be.

@@ -178,39 +178,6 @@ def set_size_of(fd: int, size: Size) -> bool:
     return True
 
 
-def make_sane(fd: int) -> bool:
-    """Set a terminal so that a person can use it: lines, echo, Ctrl-C. For when nobody knows how it was.
-
-    Whoever has no terminal of its own may do it too, so it can be left to a process that outlives us.
-    Such a guard must first see that nobody has taken the terminal since: a shell that is at its prompt
-    again has set its own modes. Speed, parity and size stay.
-    """
-    try:
-        iflag, oflag, cflag, lflag, input_speed, output_speed, _ = termios.tcgetattr(fd)
-    except termios.error:
-        return False
-    iflag &= ~(termios.IGNBRK | termios.INLCR | termios.IGNCR | termios.IXOFF)
-    iflag |= termios.BRKINT | termios.ICRNL | termios.IXON | termios.IMAXBEL
-    oflag &= ~(termios.OCRNL | termios.ONOCR | termios.ONLRET | termios.OLCUC | termios.OFILL)
-    oflag |= termios.OPOST | termios.ONLCR
-    cflag |= termios.CREAD
-    lflag &= ~(termios.ECHONL | termios.NOFLSH | termios.TOSTOP | termios.ECHOPRT)
-    lflag |= termios.ISIG | termios.ICANON | termios.IEXTEN
-    lflag |= termios.ECHO | termios.ECHOE | termios.ECHOK | termios.ECHOCTL | termios.ECHOKE
-    control = _sane_characters()
-    with _unstopped():
-        try:
-            # Nobody waits here for a terminal that Ctrl-S has stopped.
-            termios.tcsetattr(
-                fd,
-                termios.TCSANOW,
-                [iflag, oflag, cflag, lflag, input_speed, output_speed, control],
-            )
-        except termios.error:
-            return False
-    return True
-
-
 def controlling_terminal(pid: int) -> int | None:
     """Return the device that controls a process, as `os.stat` would number it; None if none does."""
     try:
@@ -223,27 +190,6 @@ def controlling_terminal(pid: int) -> int | None:
     return (
         os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00) if number else None
     )
-
-
-def _sane_characters() -> list[bytes | int]:
-    characters: list[bytes | int] = [b"\0"] * termios.NCCS
-    for index, value in (
-        (termios.VINTR, b"\x03"),
-        (termios.VQUIT, b"\x1c"),
-        (termios.VERASE, b"\x7f"),
-        (termios.VKILL, b"\x15"),
-        (termios.VEOF, b"\x04"),
-        (termios.VSTART, b"\x11"),
-        (termios.VSTOP, b"\x13"),
-        (termios.VSUSP, b"\x1a"),
-        (termios.VREPRINT, b"\x12"),
-        (termios.VWERASE, b"\x17"),
-        (termios.VLNEXT, b"\x16"),
-        (termios.VDISCARD, b"\x0f"),
-        (termios.VMIN, b"\x01"),
-    ):
-        characters[index] = value
-    return characters
 
 
 @contextlib.contextmanager
