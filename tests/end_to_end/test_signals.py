@@ -106,6 +106,8 @@ AFTER: Final = """
 import {0}
 before = {0}.{1}
 def interrupted(*arguments, **options):
+    # Once: who presses it again does not want to wait.
+    {0}.{1} = before
     result = before(*arguments, **options)
     signal.raise_signal(signal.SIGINT)
     return result
