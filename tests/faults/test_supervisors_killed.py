@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from amper import PIPE, JobManager
-from amper.supervisor import command
+from amper.supervisor import delivery
 from amper.supervisor.keepers import MOST_KEEPERS
 from amper.supervisor.wire import send_load
 from tests.handshakes import (
@@ -132,7 +132,7 @@ async def test_a_shim_that_breaks_before_it_begins_costs_nothing_but_another() -
                 send_load(channel, fds)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(command, "send_load", no_load)
+            patch.setattr(delivery, "send_load", no_load)
             assert (await jobs.run("exit 3")).code == 3
         assert len(loads) == 3
 
