@@ -26,6 +26,32 @@ FOLLOW_SIZE: Final = 256 * 1024
 """Bytes in one chunk for a follower that has to catch up."""
 
 
+class Verdict:
+    """Yes or no, which several may wait for; None as long as it is not known."""
+
+    __slots__ = ("_loop", "_waiters", "outcome")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiters: tuple[asyncio.Future[bool], ...] = ()
+        self.outcome: bool | None = None
+
+    def waiter(self) -> asyncio.Future[bool]:
+        """Return a future for the outcome. To cancel it means to wait no more, and nothing else."""
+        waiter = self._loop.create_future()
+        if self.outcome is None:
+            self._waiters = (*self._waiters, waiter)
+        else:
+            waiter.set_result(self.outcome)
+        return waiter
+
+    def _tell(self) -> None:
+        """Let those go on who wait for the outcome."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(self.outcome is True)
+
+
 class Gathering:
     """Jobs that somebody waits for together: those that are over, in order, and those to come.
 
