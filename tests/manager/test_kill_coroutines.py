@@ -17,7 +17,7 @@ from amper import (
     oneshot,
 )
 from tests.handshakes import end_of, result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import (
     NO_PROCESS,
     UNKNOWN,
@@ -120,9 +120,7 @@ async def test_a_killer_that_is_cancelled_does_not_stop_the_killing() -> None:
         await turn()
         killing = asyncio.ensure_future(jobs.kill(id))
         await turn()
-        killing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await killing
+        await cancelled(killing)
         assert await end_of(jobs, id) == ("killed:3", EndedBy("kill"))
 
 
