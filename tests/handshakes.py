@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, ParamSpec, cast
 
-from amper import ExecResult, JobId, JobInfo, JobManager
+from amper import EndedBy, ExecResult, JobId, JobInfo, JobManager
 from amper.values import StreamName
 from tests.support import run
 from tests.work import info_of
@@ -82,6 +82,12 @@ async def result_of(jobs: JobManager, id: JobId) -> ExecResult:
     result = await jobs.wait(id)
     assert result is not None
     return result
+
+
+async def end_of(jobs: JobManager, id: JobId) -> tuple[str | None, EndedBy | None]:
+    """Wait for a job; return its status string, and who ended it."""
+    result = await result_of(jobs, id)
+    return await jobs.get_status_string(id), result.ended_by
 
 
 async def left_by(jobs: JobManager, id: JobId) -> list[int]:

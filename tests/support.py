@@ -60,3 +60,10 @@ def on_all_loops(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[..., 
     on_loop.__signature__ = signature.replace(parameters=parameters)
     wrapped: Callable[..., None] = on_loop
     return wrapped
+
+
+async def cancelled(caller: asyncio.Future[Any]) -> None:
+    """Cancel somebody who waits, and see that it is told to the caller's caller."""
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller

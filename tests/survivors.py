@@ -12,7 +12,8 @@ from typing import Final
 
 from amper import JobId, JobManager
 from amper.manager.contained import ContainedRunner
-from tests.handshakes import SCRIPT_DEADLINE, state_of, turns_until
+from tests.handshakes import SCRIPT_DEADLINE, said, state_of, turns_until
+from tests.unruly import unruly
 
 _numbers = itertools.count()
 
@@ -75,6 +76,13 @@ def tree() -> Iterator[Tree]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         made.close()
+
+
+async def run_wild(jobs: JobManager, wild: Tree) -> JobId:
+    """Start a job that spreads in every way there is, and return when it has."""
+    id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
+    await said(jobs, id)
+    return id
 
 
 def keeper_of(jobs: JobManager) -> int:

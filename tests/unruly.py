@@ -12,8 +12,6 @@ import select
 import signal
 import sys
 
-FOREVER = {signal.SIGUSR1, signal.SIGUSR2}
-
 
 def unruly(way: str, *arguments: object) -> list[str]:
     """Return the command that misbehaves in this way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, Final, ParamSpec
 
 import pytest
@@ -67,6 +67,16 @@ async def be_deaf(until: asyncio.Future[Any]) -> None:
 def gate() -> asyncio.Future[Any]:
     """Return what a job can be made of that ends when the test says so."""
     return asyncio.get_running_loop().create_future()
+
+
+class Awaitable:
+    """Something of a caller's own that can be awaited."""
+
+    def __init__(self, inner: asyncio.Future[Any]) -> None:
+        self.inner = inner
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.inner.__await__()
 
 
 async def info_of(jobs: JobManager, id: JobId) -> JobInfo:

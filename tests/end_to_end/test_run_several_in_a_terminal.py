@@ -64,7 +64,7 @@ def test_a_narrow_terminal_cuts_the_status_line_and_nothing_that_was_printed(col
     assert all(len(line) < max(columns, 2) for line in drawn)
 
 
-def test_nothing_is_drawn_for_a_program_that_shares_the_screen(tmp_path: Path) -> None:
+def test_nothing_is_drawn_for_a_program_that_shares_the_screen() -> None:
     with console(
         "sh", "-c", f"{shlex.join(AMPER)} run -c 'echo a' -c 'echo b >&2' | cat"
     ) as person:

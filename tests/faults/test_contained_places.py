@@ -17,7 +17,7 @@ from tests.handshakes import (
     run_script,
     said,
 )
-from tests.survivors import tree
+from tests.survivors import run_wild, tree
 from tests.unruly import unruly
 
 
@@ -32,8 +32,7 @@ async def check_everything(jobs: JobManager) -> None:
     results = await asyncio.gather(*[jobs.run("echo out; exit 3") for _ in range(20)])
     assert {(result.code, result.out) for result in results} == {(3, b"out\n")}
     with tree() as wild:
-        id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-        await said(jobs, id)
+        id = await run_wild(jobs, wild)
         waiting = asyncio.ensure_future(jobs.wait(id))
         assert await jobs.signal(id, signal.SIGSTOP)
         assert await waiting is None

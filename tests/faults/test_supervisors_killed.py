@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from amper import PIPE, JobManager
-from amper.supervisor import command
+from amper.supervisor import delivery
 from amper.supervisor.keepers import MOST_KEEPERS
 from amper.supervisor.wire import send_load
 from tests.handshakes import (
@@ -26,7 +26,7 @@ from tests.handshakes import (
     watching,
 )
 from tests.support import on_all_loops
-from tests.survivors import keeper_of, killed, shim_of, tree
+from tests.survivors import keeper_of, killed, run_wild, shim_of, tree
 from tests.unruly import unruly
 from tests.work import info_of, on_a_loop
 
@@ -66,8 +66,7 @@ async def test_a_dead_keeper_is_collected_while_its_jobs_run() -> None:
 async def test_a_job_whose_keeper_is_gone_is_still_proved_dead() -> None:
     with tree() as wild:
         async with JobManager(containment="tree", grace_period=0.02) as jobs:
-            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-            await said(jobs, id)
+            id = await run_wild(jobs, wild)
             await killed(keeper_of(jobs))
             assert await jobs.kill(id)
             assert not wild.tagged()
@@ -133,7 +132,7 @@ async def test_a_shim_that_breaks_before_it_begins_costs_nothing_but_another() -
                 send_load(channel, fds)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(command, "send_load", no_load)
+            patch.setattr(delivery, "send_load", no_load)
             assert (await jobs.run("exit 3")).code == 3
         assert len(loads) == 3
 
@@ -153,8 +152,7 @@ async def test_the_keeper_goes_on_where_a_shim_was_killed() -> None:
 async def test_a_job_whose_shim_was_killed_can_be_stopped_and_ended() -> None:
     with tree() as wild:
         async with JobManager(containment="tree", grace_period=0.02) as jobs:
-            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-            await said(jobs, id)
+            id = await run_wild(jobs, wild)
             await killed(await shim_of(jobs, id))
             waiting = asyncio.ensure_future(jobs.wait(id))
             assert await jobs.signal(id, signal.SIGSTOP)

@@ -17,7 +17,7 @@ from amper import (
     current_job,
     oneshot,
 )
-from tests.handshakes import result_of
+from tests.handshakes import end_of, result_of
 from tests.support import on_all_loops
 from tests.work import (
     NO_PROCESS,
@@ -31,12 +31,20 @@ from tests.work import (
     turn,
 )
 
-SOON = 0.001
 
+async def with_own_token(jobs: JobManager) -> tuple[JobId, CancellationToken]:
+    """Return a job that runs until it is cancelled, and the token that it had from the start."""
+    own: list[CancellationToken] = []
 
-async def outcome(jobs: JobManager, id: JobId) -> tuple[str | None, EndedBy | None]:
-    result = await result_of(jobs, id)
-    return await jobs.get_status_string(id), result.ended_by
+    async def work() -> None:
+        job = current_job()
+        assert job is not None
+        own.append(job.token)
+        await endless()
+
+    id = jobs.spawn("work", work())
+    await turn()
+    return id, own[0]
 
 
 @pytest.mark.parametrize("is_begun", [False, True])
@@ -49,7 +57,7 @@ async def test_cancel_asks_a_coroutine_to_end_and_returns_at_once(is_begun: bool
         assert await jobs.cancel(id, reason="because")
         assert await jobs.get_status_string(id) == "running"
         assert await jobs.cancel(id, reason="again")
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("cancel", "because"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("cancel", "because"))
         assert (await info_of(jobs, id)).ended_by == EndedBy("cancel", "because")
         assert not await jobs.cancel(id)
 
@@ -88,7 +96,7 @@ async def test_what_a_cancelled_coroutine_makes_of_it_is_the_truth(value: Any, s
         id = jobs.spawn("work", work())
         await turn()
         assert await jobs.cancel(id)
-        assert (await outcome(jobs, id))[0] == status
+        assert (await end_of(jobs, id))[0] == status
 
 
 @on_all_loops
@@ -101,7 +109,7 @@ async def test_a_coroutine_may_cancel_its_own_job() -> None:
 
     async with JobManager() as jobs:
         id = jobs.spawn("work", work())
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("cancel", "of my own"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("cancel", "of my own"))
 
 
 @on_all_loops
@@ -136,24 +144,15 @@ async def test_a_token_that_is_set_replaces_the_jobs_own() -> None:
         await turn()
         assert await jobs.get_status_string(id) == "running"
         future.set_result(ExecResult(3))
-        assert await outcome(jobs, id) == ("killed:3", EndedBy("cancel", "because"))
+        assert await end_of(jobs, id) == ("killed:3", EndedBy("cancel", "because"))
 
 
 @on_a_loop
 async def test_the_token_that_a_job_had_before_has_nothing_to_say_any_more() -> None:
-    own: list[CancellationToken] = []
-
-    async def work() -> None:
-        job = current_job()
-        assert job is not None
-        own.append(job.token)
-        await endless()
-
     async with JobManager() as jobs:
-        id = jobs.spawn("work", work())
-        await turn()
+        id, own = await with_own_token(jobs)
         await jobs.set_cancel_token(id, CancellationToken())
-        own[0].cancel()
+        own.cancel()
         await turn()
         await turn()
         assert await jobs.get_status_string(id) == "running"
@@ -176,7 +175,7 @@ async def test_a_job_that_ends_badly_after_its_token_was_tripped_was_killed(
             token.cancel("because")
         assert await jobs.get_status_string(id) == "running"
         tx.send(ExecResult(143))
-        assert await outcome(jobs, id) == ("killed:143", EndedBy("cancel", "because"))
+        assert await end_of(jobs, id) == ("killed:143", EndedBy("cancel", "because"))
 
 
 @on_a_loop
@@ -186,7 +185,7 @@ async def test_a_job_whose_token_nobody_tripped_fails_by_itself() -> None:
         id = await jobs.register("elsewhere", rx)
         await jobs.set_cancel_token(id, CancellationToken())
         tx.send(ExecResult(143))
-        assert await outcome(jobs, id) == ("failed:143", None)
+        assert await end_of(jobs, id) == ("failed:143", None)
 
 
 @on_a_loop
@@ -204,18 +203,9 @@ async def test_a_token_of_a_job_that_is_not_there_is_ignored_and_a_bad_one_refus
 
 @on_all_loops
 async def test_a_jobs_own_token_may_be_tripped_by_a_thread() -> None:
-    own: list[CancellationToken] = []
-
-    async def work() -> None:
-        job = current_job()
-        assert job is not None
-        own.append(job.token)
-        await endless()
-
     async with JobManager() as jobs:
-        id = jobs.spawn("work", work())
-        await turn()
-        thread = threading.Thread(target=own[0].cancel, args=("from a thread",))
+        id, own = await with_own_token(jobs)
+        thread = threading.Thread(target=own.cancel, args=("from a thread",))
         thread.start()
         thread.join()
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("cancel", "from a thread"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("cancel", "from a thread"))

@@ -21,7 +21,7 @@ from amper import (
     oneshot,
 )
 from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import (
     NO_PROCESS,
     UNKNOWN,
@@ -167,9 +167,7 @@ async def test_a_caller_that_is_cancelled_hurries_it_and_hears_of_it_when_all_is
     await turn()
     closing = asyncio.ensure_future(jobs.aclose(grace_period=math.inf))
     await turn()
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
+    await cancelled(closing)
     assert await jobs.get_status_string(id) == "killed:3"
     with pytest.raises(ManagerClosed):
         jobs.spawn("late", give())
@@ -200,9 +198,7 @@ async def test_a_block_that_is_cancelled_ends_all_the_same() -> None:
 
     task = asyncio.ensure_future(block())
     await turn()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled(task)
     assert [info.status_string for info in await jobs.list()] == ["killed:130"]
 
 

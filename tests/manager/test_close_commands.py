@@ -20,7 +20,7 @@ from tests.handshakes import (
     said,
     watching,
 )
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
 from tests.work import info_of, on_a_loop
 
@@ -109,9 +109,7 @@ async def test_a_block_that_is_cancelled_ends_its_commands_first() -> None:
     await asyncio.sleep(0)
     (pid,) = await said(jobs, (await jobs.list_ids())[0])
     with watching(pid) as process:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancelled(task)
         assert process.is_dead
 
 
@@ -124,9 +122,7 @@ async def test_a_caller_that_is_cancelled_waits_no_longer_for_those_that_refuse(
     with watching(pid) as process:
         closing = asyncio.ensure_future(jobs.aclose())
         await said(jobs, id, "ignored")
-        closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
+        await cancelled(closing)
         assert process.is_dead
     assert await jobs.get_status_string(id) == "killed:137"
     await jobs.aclose()

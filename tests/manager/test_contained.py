@@ -30,7 +30,7 @@ from tests.handshakes import (
     watching,
 )
 from tests.support import on_all_loops, run
-from tests.survivors import keeper_of, shim_of, tree
+from tests.survivors import keeper_of, run_wild, shim_of, tree
 from tests.unruly import unruly
 from tests.work import history, info_of, on_a_loop
 
@@ -44,8 +44,7 @@ LEVELS: tuple[Containment, ...] = ("group", "tree")
 async def test_a_kill_leaves_nobody_however_they_got_away() -> None:
     with tree() as wild:
         async with JobManager(containment="tree", grace_period=0.02) as jobs:
-            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-            await said(jobs, id)
+            id = await run_wild(jobs, wild)
             assert len(wild.tagged()) > 15
             assert await jobs.kill(id)
             assert not wild.tagged()
@@ -71,8 +70,7 @@ async def test_the_end_of_the_block_leaves_nobody() -> None:
         async with JobManager(containment="tree", grace_period=0.02) as jobs:
             leaving = await jobs.start(unruly("run_tagged", wild.tag, "double_fork_setsid"))
             assert (await result_of(jobs, leaving)).ok
-            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-            await said(jobs, id)
+            await run_wild(jobs, wild)
             keeper = keeper_of(jobs)
         assert not wild.tagged()
         assert not wild.is_held()
@@ -453,8 +451,7 @@ def test_a_manager_that_is_dropped_ends_keeper_and_jobs() -> None:
 
         async def leave() -> None:
             jobs = JobManager(containment="tree", grace_period=0.02)
-            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
-            await said(jobs, id)
+            await run_wild(jobs, wild)
             pids.append(keeper_of(jobs))
 
         run(leave())

@@ -13,7 +13,7 @@ import pytest
 from amper import EndedBy, Event, EventPage, ExecResult, JobId, JobManager, JobStatus
 from amper.job.events import EVENTS_KEPT, EventLog
 from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import NO_PROCESS, endless, gate, give, on_a_loop, turn
 
 Told = tuple[JobId | None, str]
@@ -188,9 +188,7 @@ async def test_a_reader_that_stops_early_or_is_cancelled_leaves_nothing_behind()
         reading = asyncio.ensure_future(collect(jobs.events()))
         await turn()
         assert len(jobs.table.events.waiters) == 1
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
+        await cancelled(reading)
         assert not jobs.table.events.waiters
 
 

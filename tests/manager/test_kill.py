@@ -23,7 +23,7 @@ from tests.handshakes import (
     watching,
 )
 from tests.places import everywhere
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
 from tests.work import endless, info_of, on_a_loop
 
@@ -219,9 +219,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_cascade_going() -> None:
         with watching(*await said(jobs, id)) as process:
             killing = asyncio.ensure_future(jobs.kill(id, grace_period=0.02))
             await said(jobs, id, "ignored")
-            killing.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await killing
+            await cancelled(killing)
             assert (await result_of(jobs, id)).code == 137
             assert process.is_dead
 

@@ -12,13 +12,12 @@ from amper import (
     CancellationToken,
     EndedBy,
     ExecResult,
-    JobId,
     JobManager,
     current_job,
     oneshot,
 )
-from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.handshakes import end_of, result_of
+from tests.support import cancelled, on_all_loops
 from tests.work import (
     NO_PROCESS,
     UNKNOWN,
@@ -36,18 +35,13 @@ from tests.work import (
 SOON = 0.001
 
 
-async def outcome(jobs: JobManager, id: JobId) -> tuple[str | None, EndedBy | None]:
-    result = await result_of(jobs, id)
-    return await jobs.get_status_string(id), result.ended_by
-
-
 @on_all_loops
 async def test_kill_returns_when_a_coroutine_is_over_and_says_who_did_it() -> None:
     async with JobManager() as jobs:
         id = jobs.spawn("work", endless())
         assert await jobs.kill(id, reason="because", by="me")
         assert await jobs.get_status_string(id) == "killed:130"
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("kill", "because", "me"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("kill", "because", "me"))
         assert not await jobs.kill(id)
 
 
@@ -97,13 +91,13 @@ async def test_one_that_swallows_every_cancellation_is_abandoned() -> None:
         id, queued = jobs.spawn("deaf", be_deaf(free)), jobs.spawn("next", give("next"))
         await turn()
         assert not await jobs.kill(id, reason="because")
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("kill", "because"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("kill", "because"))
         # Its place is free, and its own end, if it comes, changes nothing.
         assert (await result_of(jobs, queued)).data == "next"
         free.set_result(None)
         await turn()
         await turn()
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("kill", "because"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("kill", "because"))
         assert await history(jobs, id) == ["started", "ended"]
 
 
@@ -126,10 +120,8 @@ async def test_a_killer_that_is_cancelled_does_not_stop_the_killing() -> None:
         await turn()
         killing = asyncio.ensure_future(jobs.kill(id))
         await turn()
-        killing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await killing
-        assert await outcome(jobs, id) == ("killed:3", EndedBy("kill"))
+        await cancelled(killing)
+        assert await end_of(jobs, id) == ("killed:3", EndedBy("kill"))
 
 
 @on_all_loops
@@ -141,7 +133,7 @@ async def test_a_coroutine_may_kill_its_own_job() -> None:
 
     async with JobManager() as jobs:
         id = jobs.spawn("work", work())
-        assert await outcome(jobs, id) == ("killed:130", EndedBy("kill", "of my own"))
+        assert await end_of(jobs, id) == ("killed:130", EndedBy("kill", "of my own"))
 
 
 @on_all_loops
@@ -190,7 +182,7 @@ async def test_a_job_can_be_killed_from_its_own_callbacks_and_by_another_job() -
 
         killer = jobs.spawn("killer", kill_it())
         assert (await result_of(jobs, killer)).data is True
-        assert await outcome(jobs, victim) == ("killed:130", EndedBy("kill", by="another job"))
+        assert await end_of(jobs, victim) == ("killed:130", EndedBy("kill", by="another job"))
 
 
 @pytest.mark.parametrize("is_begun", [False, True])

@@ -10,7 +10,7 @@ import pytest
 
 from amper import BoundedStream, Chunk, ExecResult, JobId, JobManager, Sender, oneshot
 from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import UNKNOWN, endless, gate, give, on_a_loop, turn
 
 
@@ -203,8 +203,6 @@ async def test_a_follower_that_stops_early_or_is_cancelled_leaves_nothing_behind
         following = asyncio.ensure_future(collect(jobs.follow(job.id)))
         await turn()
         assert job.followers == 1
-        following.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await following
+        await cancelled(following)
         assert job.followers == 0
         assert await jobs.get_status_string(job.id) == "running"

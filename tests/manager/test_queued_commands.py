@@ -227,7 +227,7 @@ async def test_its_files_may_be_closed_by_whoever_opened_them(form: str, tmp_pat
 
 
 @on_all_loops
-async def test_one_that_never_starts_lets_go_of_its_files(tmp_path: Path) -> None:
+async def test_one_that_never_starts_lets_go_of_its_files() -> None:
     """The other end of a pipe hears of it."""
     async with JobManager(max_running=1) as jobs:
         await blocked(jobs)

@@ -9,7 +9,7 @@ import pytest
 
 from amper import EndedBy, ExecResult, JobId, JobManager, ManagerClosed
 from tests.handshakes import said, watching
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
 
 
@@ -34,9 +34,7 @@ async def test_a_caller_that_is_cancelled_has_its_job_killed() -> None:
         id = JobId(1)
         (pid,) = await said(jobs, id)
         with watching(pid) as process:
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
+            await cancelled(running)
             result = await jobs.wait(id)
             assert result is not None
             assert result.code == 137
@@ -51,9 +49,7 @@ async def test_a_caller_that_is_cancelled_while_its_job_is_queued_never_starts_i
         running = asyncio.ensure_future(jobs.run(["true"]))
         await said(jobs, first)
         assert await jobs.get_status_string(JobId(2)) == "queued"
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
+        await cancelled(running)
         assert await jobs.get_status_string(JobId(2)) == "killed:130"
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import inspect
 import weakref
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from amper import EndedBy, ExecResult, JobId, JobManager
 from tests.handshakes import result_of
 from tests.support import LOOPS, on_all_loops, run
 from tests.work import (
+    Awaitable,
     endless,
     fail,
     gate,
@@ -29,16 +28,6 @@ from tests.work import (
 )
 
 
-class Awaitable:
-    """Something of a caller's own that can be awaited."""
-
-    def __init__(self, inner: asyncio.Future[Any]) -> None:
-        self.inner = inner
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self.inner.__await__()
-
-
 class Unprintable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("not even its text")
@@ -46,10 +35,6 @@ class Unprintable(Exception):
 
 class Severe(BaseException):
     pass
-
-
-def closed(coroutine: Any) -> bool:
-    return inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
 # The table.

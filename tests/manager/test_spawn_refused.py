@@ -5,36 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from amper import JobManager
 from tests.work import (
+    Awaitable,
     endless,
     give,
     on_a_loop,
 )
-
-
-class Awaitable:
-    """Something of a caller's own that can be awaited."""
-
-    def __init__(self, inner: asyncio.Future[Any]) -> None:
-        self.inner = inner
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self.inner.__await__()
-
-
-class Unprintable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("not even its text")
-
-
-class Severe(BaseException):
-    pass
 
 
 def closed(coroutine: Any) -> bool:

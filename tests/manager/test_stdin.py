@@ -13,7 +13,7 @@ import pytest
 from amper import DEVNULL, PIPE, JobId, JobManager
 from tests.handshakes import opened, outcome, result_of, said
 from tests.places import everywhere
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
 from tests.work import on_a_loop
 
@@ -180,9 +180,7 @@ async def test_a_writer_that_is_cancelled_leaves_behind_what_it_handed_over() ->
         id = await jobs.start(unruly("count_stdin_when_told"), stdin=PIPE)
         writing = asyncio.ensure_future(jobs.write_stdin(id, b"x" * MUCH))
         await said(jobs, id)
-        writing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await writing
+        await cancelled(writing)
         assert await jobs.close_stdin(id)
         await jobs.signal(id, signal.SIGUSR1)
         assert (await result_of(jobs, id)).out == b"ready\nread %d\n" % MUCH

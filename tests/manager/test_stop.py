@@ -28,7 +28,7 @@ from tests.handshakes import (
     watching,
 )
 from tests.places import everywhere
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
 from tests.work import endless, gate, give, history, info_of, on_a_loop
 
@@ -253,9 +253,7 @@ async def test_a_caller_that_is_cancelled_leaves_a_job_that_stops() -> None:
         waiter = asyncio.ensure_future(jobs.wait(id))
         stopping = asyncio.ensure_future(jobs.stop(id))
         await asyncio.sleep(0)
-        stopping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await stopping
+        await cancelled(stopping)
         assert await waiter is None
         assert await jobs.get_status_string(id) == "stopped"
 

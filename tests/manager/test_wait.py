@@ -10,7 +10,7 @@ import pytest
 
 from amper import ExecResult, JobId, JobManager
 from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import NO_PROCESS, UNKNOWN, bound, endless, gate, give, on_a_loop, turn, waiters_of
 
 
@@ -172,9 +172,7 @@ async def test_a_cancelled_waiter_leaves_the_job_running_and_the_others_waiting(
         id = jobs.spawn("work", future)
         first, second = waiting(jobs, id, timeout=60), waiting(jobs, id)
         await turn()
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
+        await cancelled(first)
         assert waiters_of(jobs, id) == 1
         assert await jobs.get_status_string(id) == "running"
         future.set_result(None)
@@ -188,9 +186,7 @@ async def test_a_waiter_that_is_cancelled_takes_nothing() -> None:
         waiter = waiting(jobs, id)
         await turn()
         await jobs.finish(id, ExecResult(3))
-        waiter.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiter
+        await cancelled(waiter)
         # The result was on its way, but nobody got it.
         assert await jobs.wait(id) == ExecResult(3)
 

@@ -10,7 +10,7 @@ import pytest
 
 from amper import ExecResult, JobId, JobManager
 from tests.handshakes import result_of
-from tests.support import on_all_loops
+from tests.support import cancelled, on_all_loops
 from tests.work import NO_PROCESS, UNKNOWN, endless, gate, on_a_loop, turn, waiters_of
 
 
@@ -150,9 +150,7 @@ async def test_what_nobody_got_is_not_taken() -> None:
         waiting = in_background(jobs.wait_all())
         await turn()
         await end(jobs, a, b)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        await cancelled(waiting)
         assert waiters_of(jobs, c) == 0
         first = await jobs.wait_any()
         assert first is not None
@@ -204,9 +202,7 @@ async def test_wait_any_leaves_no_waiter_on_the_others_nor_when_it_is_cancelled(
         assert waiters_of(jobs, b) == 0
         waiting = in_background(jobs.wait_any([b]))
         await turn()
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        await cancelled(waiting)
         assert waiters_of(jobs, b) == 0
 
 
@@ -268,9 +264,7 @@ async def test_an_iteration_that_ends_early_or_is_cancelled_leaves_no_waiter() -
         assert waiters_of(jobs, b) == 0
         waiting = in_background(collect(jobs.as_completed([b])))
         await turn()
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        await cancelled(waiting)
         assert waiters_of(jobs, b) == 0
 
 

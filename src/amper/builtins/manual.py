@@ -129,6 +129,13 @@ async def find(manager: JobManager, spec: str, report: Report, *, code: int = 1)
     return await manager.get(id)
 
 
+async def find_one(manager: JobManager, specs: Sequence[str], report: Report) -> JobInfo | None:
+    """Do as `find` does for the one job that is named, and for the current one if none is."""
+    if len(specs) > 1:
+        raise UsageError("one job at a time")
+    return await find(manager, specs[0] if specs else "%+", report)
+
+
 async def found(manager: JobManager, specs: Sequence[str], report: Report) -> list[JobInfo]:
     """Return the jobs that are meant, each once; those that are not there are in the report."""
     infos: dict[JobId, JobInfo] = {}

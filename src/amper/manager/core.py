@@ -24,6 +24,7 @@ from amper.job.lifecycle import Happening
 from amper.job.runner import Runner
 from amper.job.table import START, JobTable
 from amper.manager.admission import Admission
+from amper.manager.channels import ChannelRunner
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
 from amper.manager.killing import Cascade, Steps
 from amper.manager.remains import Remains
@@ -270,6 +271,23 @@ class Core:
         elif job.runner is not None:
             job.runner.claim(ended_by)
             self.kill_soon(local_runner(job))
+
+    def cancel(self, job: Job, reason: str | None) -> bool:
+        """Trip the token of a job that is not over; False if there is none."""
+        if job.runner is None:
+            return False
+        ended_by = EndedBy("cancel", reason)
+        if job.status is JobStatus.QUEUED:
+            self.end_queued(job, ended_by)
+            return True
+        runner = local_runner(job)
+        if runner.token is None and isinstance(runner, ChannelRunner):
+            # Nobody has given us one, and nobody would hear of one that we made.
+            return False
+        token = runner.own_token()
+        runner.claim(ended_by)
+        token.cancel(reason)
+        return True
 
     def end_queued(self, job: Job, ended_by: EndedBy) -> None:
         """End a job that was never started."""

@@ -9,8 +9,14 @@ under a shim, whatever the containment of others, and is held back until it is w
 
 from __future__ import annotations
 
-from amper.manager.commands import CommandOptions
+from typing import Final
+
+from amper.job.job import Job
+from amper.job.runner import News
+from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.contained import ContainedRunner
+from amper.manager.core import Core
+from amper.manager.waiting import change_of
 from amper.process.descriptors import Reserve
 from amper.process.reap import Exit
 from amper.process.scan import members_of
@@ -18,6 +24,55 @@ from amper.process.terminals.foreground import Foreground
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.terminal import Terminal
 from amper.supervisor.command import UNKNOWN
+from amper.values import ExecResult, JobStatus
+
+NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
+
+
+async def bring_to_front(core: Core, job: Job) -> ExecResult | None:
+    """Give our terminal to a job and wait until it ends or stops; None for a stop, and a removal."""
+    runner = job.runner
+    if isinstance(runner, TerminalRunner):
+        runner.come_to_front()
+    try:
+        result = job.result or await _follow_up(core, job)
+    finally:
+        # Of one that has ended or stopped it was taken back already.
+        if isinstance(runner, TerminalRunner):
+            runner.step_back()
+    if result is not None:
+        core.table.take(job)
+    return result
+
+
+async def _follow_up(core: Core, job: Job) -> ExecResult | None:
+    """Let a job run on, and wait until it ends, stops or leaves the table."""
+    loop = core.enter()
+    is_resumed = False
+    while job.result is None and core.table.get(job.id) is job:
+        waiter = change_of(core.table, job, loop)
+        try:
+            if not is_resumed:
+                is_resumed = True
+                if not await core.stopping.resume(job) and job.status is JobStatus.STOPPED:
+                    # There is nothing that a signal could reach, and it stays as it is.
+                    return None
+            news: News = await waiter
+        finally:
+            core.table.leave(job, waiter)
+        # One that runs has gone on since whoever told us of its stop saw it.
+        if news[1] is not None or job.status is JobStatus.STOPPED:
+            return news[1]
+    return job.result
+
+
+def terminal_runner(core: Core, options: CommandOptions, *, in_front: bool) -> CommandRunner:
+    """Return what runs a command in our session; without a terminal that fails, as a start does."""
+    terminal = core.terminal
+    if terminal is None:
+        options.program.reason = options.program.reason or NO_TERMINAL
+        return ContainedRunner(options)
+    return TerminalRunner(options, terminal, in_front=in_front)
 
 
 class TerminalRunner(ContainedRunner):

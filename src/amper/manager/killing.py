@@ -16,6 +16,7 @@ from collections import deque
 from typing import Final, Literal
 
 from amper.manager.runner import LocalRunner
+from amper.manager.waiting import Verdict
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
 from amper.process.sweep import Sweep
@@ -93,7 +94,7 @@ class Steps:
         self._set_timer()
 
 
-class Cascade:
+class Cascade(Verdict):
     """Ends one job and everything of its process groups, and tells whether that was proved.
 
     It has three steps: ask, insist, give up. Each comes at its deadline, unless nothing is left.
@@ -104,14 +105,11 @@ class Cascade:
         "_grace_period",
         "_is_swept",
         "_kernel",
-        "_loop",
         "_next_step",
         "_runner",
         "_steps",
         "_sweeps",
-        "_waiters",
         "_watches",
-        "outcome",
     )
 
     def __init__(
@@ -122,8 +120,8 @@ class Cascade:
         steps: Steps,
         grace_period: float,
     ) -> None:
+        super().__init__(loop)
         self._runner = runner
-        self._loop = loop
         self._kernel = kernel
         self._steps = steps
         self._grace_period = grace_period
@@ -133,19 +131,7 @@ class Cascade:
         self._sweeps: tuple[Sweep, ...] = ()
         self._is_swept = False
         """Whether the last sweep was asked for: the one that begins when the groups are gone."""
-        self._waiters: tuple[asyncio.Future[bool], ...] = ()
-        self.outcome: bool | None = None
-        """Whether nothing of the job is left; None as long as that is not known."""
         steps.soon(self)
-
-    def waiter(self) -> asyncio.Future[bool]:
-        """Return a future for the outcome. To cancel it means to wait no more, and nothing else."""
-        waiter = self._loop.create_future()
-        if self.outcome is None:
-            self._waiters = (*self._waiters, waiter)
-        else:
-            waiter.set_result(self.outcome)
-        return waiter
 
     def hurry(self, grace_period: float) -> None:
         """Insist no later than `grace_period` from now."""
@@ -290,6 +276,4 @@ class Cascade:
             self._runner.cascade = None
         if is_dead:
             self._runner.all_died()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(is_dead)
+        self._tell()

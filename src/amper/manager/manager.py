@@ -1,25 +1,25 @@
 """JobManager: the one object that an embedder holds. It checks arguments and turns ids into records.
 
-What happens to a record is done by `core`, and every mechanism behind it has a file of its own. An
-unknown id is an answer (`None`, `False`, `[]`); a bad value raises.
+What starts, waits, steers and ends is here; what only looks is in `lookups`. What happens to a record
+is done by `core`, and every mechanism behind it has a file of its own. An unknown id is an answer
+(`None`, `False`, `[]`); a bad value raises.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal as signals
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from contextlib import closing
 from types import CoroutineType, TracebackType
 from typing import Any, Final, Self
 
 from amper.flow.cancel import CancellationToken
 from amper.flow.stream import BoundedStream
 from amper.job.job import CommandJob, Job
-from amper.job.jobspec import find_job
 from amper.job.lifecycle import Happening
-from amper.job.runner import News, Streams
-from amper.job.table import STOPPED, JobTable, closed_streams, output_of
+from amper.job.runner import Streams
+from amper.job.table import STOPPED
 from amper.manager.admission import Pace
 from amper.manager.arguments import (
     absolute,
@@ -29,7 +29,6 @@ from amper.manager.arguments import (
     checked_command,
     checked_containment,
     checked_facts,
-    checked_offset,
     checked_pty,
     checked_seconds,
     checked_signal,
@@ -43,48 +42,24 @@ from amper.manager.closing import Closing
 from amper.manager.commands import CommandOptions, CommandRunner, Descendants
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
-from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose, own_streams
-from amper.manager.foreground import TerminalRunner
+from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose
+from amper.manager.foreground import bring_to_front, terminal_runner
+from amper.manager.lookups import Lookups, confirmed
 from amper.manager.runner import LocalRunner
-from amper.manager.waiting import Gathering, completions, follow, replay, wake
+from amper.manager.waiting import Gathering, change_of, completions
 from amper.process.command import HasFileno, Input
-from amper.process.group import ProcessGroup
 from amper.process.spawn import CommandLine, Program
-from amper.values import (
-    Chunk,
-    Containment,
-    EndedBy,
-    Event,
-    EventPage,
-    ExecResult,
-    JobId,
-    JobInfo,
-    JobStatus,
-    StreamName,
-)
+from amper.values import Containment, EndedBy, ExecResult, JobId, JobInfo, JobStatus
 
 GRACE_PERIOD: Final = 2.0
 
-NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
 
-Infos = list[JobInfo]
-Ids = list[JobId]
-Numbers = list[int]
-Outcomes = list[tuple[JobId, ExecResult]]
-"""Named here because `list` is a method of the class."""
-
-_NOT_DEADLY: Final = frozenset(
-    {0, signals.SIGCHLD, signals.SIGCONT, signals.SIGURG, signals.SIGWINCH}
-    | {signals.SIGSTOP, signals.SIGTSTP, signals.SIGTTIN, signals.SIGTTOU}
-)
-
-
-class JobManager:
+class JobManager(Lookups):
     """A table of jobs: coroutines, OS commands and work that runs elsewhere, with one vocabulary.
 
     Use it as an async context manager: nothing that was started in the block outlives it. All
     methods belong to one event loop and its thread. Ids that are not in the table are answered
-    with `None`, `False` or an empty list.
+    with `None`, `False` or an empty list. What only looks is inherited from `Lookups`.
     """
 
     def __init__(
@@ -105,12 +80,13 @@ class JobManager:
         stopped keeps its place.
         """
         self._containment: Containment = checked_containment(containment)
-        self._core = Core(
-            finished_retention=checked_bound(finished_retention, "finished_retention", 0),
-            grace_period=checked_seconds(grace_period, "grace_period"),
-            max_running=checked_bound(max_running, "max_running", 1),
+        super().__init__(
+            Core(
+                finished_retention=checked_bound(finished_retention, "finished_retention", 0),
+                grace_period=checked_seconds(grace_period, "grace_period"),
+                max_running=checked_bound(max_running, "max_running", 1),
+            )
         )
-        self._table = self._core.table
         self._closing = Closing(self._core)
         self._pace = Pace()
 
@@ -195,7 +171,7 @@ class JobManager:
         check_process(pid, pgid)
         runner = ChannelRunner(None if rx is None else check_channel(rx))
         job = self._register(command, runner, name, tags, Happening.STOP)
-        self._set_process(job, pid, pgid)
+        runner.put_down_process(pid, pgid)
         return job.id
 
     async def start(
@@ -280,7 +256,11 @@ class JobManager:
         core.sweep_remains()
         if foreground is not None:
             level = "tree"
-        runner = self._new_runner(options, level, foreground)
+            runner = terminal_runner(core, options, in_front=foreground)
+        elif level == "tree":
+            runner = ContainedRunner(options)
+        else:
+            runner = CommandRunner(options)
         job = CommandJob(text, runner, facts, containment=level, cwd=directory)
         return core.begin(job, runner)
 
@@ -297,7 +277,7 @@ class JobManager:
         try:
             while result is None:
                 # It is this call's own job, so that no waiter is left behind for long.
-                _, result = await self._change_of(job, loop)
+                _, result = await change_of(self._table, job, loop)
                 # It may have ended after the stop, or the removal, that has woken us.
                 result = result or job.result
         except asyncio.CancelledError:
@@ -320,11 +300,12 @@ class JobManager:
         job = self._table.get(id)
         if job is None:
             return None
-        if job.result is None:
+        result = job.result
+        if result is None:
             self._core.states.look(job)
             if job.status is STOPPED:
                 return None
-            waiter = self._change_of(job, loop, seconds)
+            waiter = change_of(self._table, job, loop, seconds)
             try:
                 news = await waiter
             except BaseException:
@@ -334,15 +315,13 @@ class JobManager:
                 self._table.leave(job, waiter)
             # Also one that came after the stop, or the timeout, that has woken us.
             result = job.result if news is None or news[1] is None else news[1]
-            if result is not None:
-                self._table.take(job)
-            return result
-        self._table.take(job)
-        return job.result
+        if result is not None:
+            self._table.take(job)
+        return result
 
     async def wait_all(
         self, ids: Iterable[JobId] | None = None, timeout: float | None = None
-    ) -> Outcomes:
+    ) -> list[tuple[JobId, ExecResult]]:
         """Wait for the jobs that are there now, or those named; return results in order of completion.
 
         Stopped jobs are left out, also when they stop meanwhile. After `timeout` seconds: those
@@ -350,11 +329,8 @@ class JobManager:
         """
         seconds = checked_timeout(timeout)
         self._core.enter()
-        gathering = Gathering(self._table, self._awaited(ids))
-        try:
+        with closing(Gathering(self._table, self._awaited(ids))) as gathering:
             return await gathering.all(seconds)
-        finally:
-            gathering.close()
 
     async def wait_any(
         self, ids: Iterable[JobId] | None = None, timeout: float | None = None
@@ -365,11 +341,8 @@ class JobManager:
         """
         seconds = checked_timeout(timeout)
         self._core.enter()
-        gathering = Gathering(self._table, self._awaited(ids))
-        try:
+        with closing(Gathering(self._table, self._awaited(ids))) as gathering:
             return await gathering.next(seconds)
-        finally:
-            gathering.close()
 
     def as_completed(
         self, ids: Iterable[JobId] | None = None
@@ -385,130 +358,7 @@ class JobManager:
         self._table.take(job)
         return job.result
 
-    # Looking.
-
-    async def exists(self, id: JobId) -> bool:
-        """Return whether the job is in the table."""
-        return self._lookup(id) is not None
-
-    async def get(self, id: JobId) -> JobInfo | None:
-        """Return a snapshot of a job."""
-        job = self._current(id)
-        return None if job is None else self._table.info(job)
-
-    async def list(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        name: str | None = None,
-        tag: str | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-    ) -> Infos:
-        """Return snapshots of the jobs that match all that is asked for, by id.
-
-        Raises ValueError for a status that does not exist.
-        """
-        self._core.catch_up()
-        self._core.states.look_at_all()
-        wanted = None if status is None else JobStatus(status)
-        directory = None if cwd is None else absolute(cwd)
-        return [
-            self._table.info(job)
-            for job in self._table.jobs()
-            if (wanted is None or job.status is wanted)
-            and (name is None or job.known.name == name)
-            and (tag is None or tag in job.known.tags)
-            and (directory is None or job.cwd == directory)
-        ]
-
-    async def list_ids(self) -> Ids:
-        """Return the ids of all jobs in ascending order."""
-        self._core.catch_up()
-        return self._table.ids()
-
-    async def resolve(self, spec: str) -> JobId:
-        """Return the job that a job spec means: `%+`, `%-`, `%3` or `3`, `%name`, `%?text`.
-
-        `%name` is the job with exactly that name, or whose command begins so. Jobs that are not
-        over come before those that are.
-
-        Raises:
-            InvalidJobSpec: it is no job spec.
-            NoSuchJob: no job is meant.
-            AmbiguousJobSpec: it fits several jobs, which the error lists.
-        """
-        if not isinstance(spec, str):
-            raise TypeError(f"a job spec is a str, not {type(spec).__name__}")
-        self._core.catch_up()
-        # Which job is current depends on which are stopped.
-        self._core.states.look_at_all()
-        return find_job(self._table, spec).id
-
-    async def running_count(self) -> int:
-        """Return how many jobs are running: neither stopped nor queued."""
-        self._core.catch_up()
-        self._core.states.look_at_all()
-        return self._table.running_count
-
-    async def get_command(self, id: JobId) -> str | None:
-        """Return the command as people read it."""
-        job = self._lookup(id)
-        return None if job is None else job.command
-
-    async def get_status_string(self, id: JobId) -> str | None:
-        """Return `queued`, `running`, `stopped`, `done:0`, `failed:CODE`, `killed:CODE` or `lost`."""
-        job = self._current(id)
-        return None if job is None else job.status_string
-
-    async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
-        """Return the pid and the process group of a job that has a process."""
-        job = self._lookup(id)
-        await _confirmed(job)
-        if job is None or job.pid is None:
-            return None
-        return job.pid, job.pgid or job.pid
-
-    async def job_pgids(self, id: JobId) -> Numbers:
-        """Return the process groups of a job in the order in which they were recorded."""
-        job = self._lookup(id)
-        await _confirmed(job)
-        return [] if job is None else list(job.pgids)
-
-    # Output.
-
-    async def streams(self, id: JobId) -> Streams | None:
-        """Return the two live outputs of a job, made now if it had none; closed if it is over."""
-        job = self._lookup(id)
-        return None if job is None else self._streams_of(job)
-
-    async def read_stdout(self, id: JobId) -> bytes | None:
-        """Return a copy of a job's output so far; None if it is unknown or has no stream."""
-        streams = self._attached_streams(id)
-        return None if streams is None else streams.stdout.read()
-
-    async def read_stderr(self, id: JobId) -> bytes | None:
-        """Return a copy of a job's errors so far; None if it is unknown or has no stream."""
-        streams = self._attached_streams(id)
-        return None if streams is None else streams.stderr.read()
-
-    async def read_output(
-        self, id: JobId, since: int = 0, *, stream: StreamName = "stdout", limit: int | None = None
-    ) -> Chunk | None:
-        """Return at once what a job wrote from byte `since` on, at most `limit` bytes.
-
-        Go on with `since=chunk.next`. None for an unknown job.
-        """
-        chosen = self._stream_of(id, stream)
-        return None if chosen is None else chosen.read_from(since, limit)
-
-    def follow(
-        self, id: JobId, since: int = 0, *, stream: StreamName = "stdout"
-    ) -> AsyncGenerator[Chunk, None]:
-        """Iterate over a job's output from byte `since` on, as it comes, until the stream is closed.
-
-        The last chunk has `closed` set, and may be empty. An unknown job gives nothing.
-        """
-        return follow(self._stream_of(id, stream), checked_offset(since))
+    # Steering and ending.
 
     async def write_stdin(self, id: JobId, data: bytes) -> bool:
         """Write to the standard input of a command started with `stdin=PIPE`.
@@ -525,8 +375,6 @@ class JobManager:
         """Close a command's standard input after all that was written; False if there is none open."""
         runner = self._command_runner(id)
         return False if runner is None else await runner.close_stdin()
-
-    # Ending jobs.
 
     async def kill(
         self,
@@ -565,18 +413,7 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        if job is None or job.runner is None:
-            return False
-        runner = local_runner(job)
-        if job.status is JobStatus.QUEUED:
-            self._core.end_queued(job, EndedBy("cancel", reason))
-            return True
-        if runner.token is None and isinstance(runner, ChannelRunner):
-            return False
-        token = runner.own_token()
-        runner.claim(EndedBy("cancel", reason))
-        token.cancel(reason)
-        return True
+        return job is not None and self._core.cancel(job, reason)
 
     async def set_cancel_token(self, id: JobId, token: CancellationToken) -> None:
         """Let `cancel` trip `token` from now on, and nothing else. The last one that is set counts."""
@@ -593,16 +430,14 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await _confirmed(self._lookup(id))
+        await confirmed(self._lookup(id))
         job, runner = self._reachable(id)
         if runner is None:
             return False
-        sent = [group.signal(number) for group in runner.groups]
-        if any(sent) and number not in _NOT_DEADLY:
-            runner.signals_sent |= {number}
-        if any(sent) and job is not None:
+        is_sent = runner.signal(number)
+        if is_sent and job is not None:
             self._core.stopping.signalled(job, number)
-        return any(sent)
+        return is_sent
 
     async def stop(self, id: JobId) -> bool:
         """Stop a job with SIGSTOP to its process groups; return when the kernel has confirmed it.
@@ -614,7 +449,7 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        await _confirmed(job)
+        await confirmed(job)
         return False if job is None else await self._core.stopping.stop(job)
 
     async def resume(self, id: JobId) -> bool:
@@ -624,7 +459,7 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        await _confirmed(job)
+        await confirmed(job)
         return False if job is None else await self._core.stopping.resume(job)
 
     async def foreground(self, id: JobId) -> ExecResult | None:
@@ -637,41 +472,8 @@ class JobManager:
         """
         self._core.enter()
         job = self._table.get(id)
-        await _confirmed(job)
-        if job is None:
-            return None
-        runner = job.runner
-        if isinstance(runner, TerminalRunner):
-            runner.come_to_front()
-        try:
-            result = job.result or await self._follow_up(job)
-        finally:
-            # Of one that has ended or stopped it was taken back already.
-            if isinstance(runner, TerminalRunner):
-                runner.step_back()
-        if result is not None:
-            self._table.take(job)
-        return result
-
-    async def _follow_up(self, job: Job) -> ExecResult | None:
-        """Let a job run on, and wait until it ends, stops or leaves the table."""
-        loop = self._core.enter()
-        is_resumed = False
-        while job.result is None and self._table.get(job.id) is job:
-            waiter = self._change_of(job, loop)
-            try:
-                if not is_resumed:
-                    is_resumed = True
-                    if not await self._core.stopping.resume(job) and job.status is STOPPED:
-                        # There is nothing that a signal could reach, and it stays as it is.
-                        return None
-                news: News = await waiter
-            finally:
-                self._table.leave(job, waiter)
-            # One that runs has gone on since whoever told us of its stop saw it.
-            if news[1] is not None or job.status is STOPPED:
-                return news[1]
-        return job.result
+        await confirmed(job)
+        return None if job is None else await bring_to_front(self._core, job)
 
     async def resize(self, id: JobId, columns: int, rows: int) -> bool:
         """Change the size of a job's own terminal (`pty`), which tells it so; False if it has none."""
@@ -698,7 +500,7 @@ class JobManager:
         self._core.remove(job)
         return True
 
-    async def reap_finished(self) -> Infos:
+    async def reap_finished(self) -> list[JobInfo]:
         """Remove all jobs that are over and return what they were, by id."""
         self._core.catch_up()
         finished = [job for job in self._table.jobs() if job.status.is_final]
@@ -719,7 +521,7 @@ class JobManager:
         job = self._recordable(id)
         if job is None:
             return
-        self._set_process(job, pid, pgid)
+        local_runner(job).put_down_process(pid, pgid)
         if job.status is JobStatus.RUNNING:
             self._table.stopped(job)
 
@@ -728,12 +530,6 @@ class JobManager:
         job = self._recordable(id)
         if job is not None and job.status is JobStatus.STOPPED:
             self._table.resumed(job)
-
-    async def last_stopped(self) -> JobId | None:
-        """Return the job that was stopped last and still is."""
-        self._core.catch_up()
-        self._core.states.look_at_all()
-        return self._table.last_stopped()
 
     async def add_pgid(self, id: JobId, pgid: int) -> None:
         """Record a process group that works for a job, once, in order.
@@ -745,27 +541,9 @@ class JobManager:
         job = self._lookup(id)
         if job is None or job.runner is None:
             return
-        self._add_group(job, pgid)
+        local_runner(job).put_down_group(pgid)
 
-    # Events and output files.
-
-    def events(self, since: int | None = 0) -> AsyncGenerator[Event, None]:
-        """Iterate over everything that happens, from the event after number `since` on.
-
-        None is only what happens after this call. The last 10,000 events are kept; for a reader
-        that comes too late a `missed` event counts those that are gone. It ends after the manager's
-        last event.
-        """
-        self._core.catch_up()
-        log = self._table.events
-        first = log.last if since is None else checked_offset(since)
-        return replay(self._core.enter, log, first)
-
-    async def read_events(self, since: int | None = 0, limit: int = 1000) -> EventPage:
-        """Return at once a page of at most `limit` events; go on with `since=page.next`."""
-        self._core.catch_up()
-        log = self._table.events
-        return log.read(log.last if since is None else since, limit)
+    # Output files.
 
     def set_persist_output_files(self, on: bool) -> None:
         """Choose whether jobs that are registered from now on leave their output in a file."""
@@ -798,22 +576,7 @@ class JobManager:
         """
         await self._closing.close(self._checked_grace(grace_period), reason)
 
-    @property
-    def table(self) -> JobTable:
-        """The table underneath, whose reading half any thread may use. It is not to be changed."""
-        return self._table
-
     # Records and runners.
-
-    def _lookup(self, id: JobId) -> Job | None:
-        self._core.catch_up()
-        return self._table.get(id)
-
-    def _current(self, id: JobId) -> Job | None:
-        """Look a job up, and bring it up to date."""
-        job = self._lookup(id)
-        self._core.states.look_closely(job)
-        return job
 
     def _awaited(self, ids: Iterable[JobId] | None) -> Iterable[Job]:
         """Return the jobs that somebody waits for, brought up to date."""
@@ -864,77 +627,7 @@ class JobManager:
         runner = None if job is None else job.runner
         return runner if isinstance(runner, CommandRunner) else None
 
-    def _new_runner(
-        self, options: CommandOptions, level: Containment, foreground: bool | None
-    ) -> CommandRunner:
-        if level == "group":
-            return CommandRunner(options)
-        if foreground is None:
-            return ContainedRunner(options)
-        terminal = self._core.terminal
-        if terminal is None:
-            options.program.reason = options.program.reason or NO_TERMINAL
-            return ContainedRunner(options)
-        return TerminalRunner(options, terminal, in_front=foreground)
-
-    def _set_process(self, job: Job, pid: int, pgid: int) -> None:
-        facts = job.own_facts()
-        facts.pid, facts.pgid = pid, pgid
-        self._add_group(job, pgid, pid)
-
-    def _add_group(self, job: Job, pgid: int, member: int | None = None) -> None:
-        facts = job.own_facts()
-        if pgid in facts.pgids or (pgid == job.pgid and isinstance(job.runner, CommandRunner)):
-            return
-        facts.pgids = (*facts.pgids, pgid)
-        try:
-            group = ProcessGroup.find(pgid, self._core.kernel.reserve, member)
-        except OSError:
-            # Without a descriptor nobody can prove whose group it is, and nobody will signal it.
-            return
-        if group is not None:
-            local_runner(job).add_group(group)
-
-    def _change_of(
-        self, job: Job, loop: asyncio.AbstractEventLoop, timeout: float | None = None
-    ) -> asyncio.Future[Any]:
-        """Return a future that is done when a job ends, stops or leaves the table, or at a timeout."""
-        waiter = loop.create_future()
-        self._table.wait(job, waiter)
-        if timeout is not None:
-            timer = loop.call_later(timeout, wake, waiter)
-            waiter.add_done_callback(lambda _: timer.cancel())
-        return waiter
-
-    def _streams_of(self, job: Job) -> Streams:
-        if job.runner is not None:
-            return own_streams(local_runner(job))
-        assert job.result is not None
-        return output_of(job) or closed_streams(job.result)
-
-    def _attached_streams(self, id: JobId) -> Streams | None:
-        job = self._lookup(id)
-        return None if job is None else output_of(job)
-
-    def _stream_of(self, id: JobId, name: StreamName) -> BoundedStream | None:
-        if name not in ("stdout", "stderr"):
-            raise ValueError(f'a stream is "stdout" or "stderr", not {name!r}')
-        job = self._lookup(id)
-        if job is None:
-            return None
-        streams = self._streams_of(job)
-        return streams.stdout if name == "stdout" else streams.stderr
-
     def _checked_grace(self, grace_period: float | None) -> float:
         if grace_period is None:
             return self._core.grace_period
         return checked_seconds(grace_period, "grace_period")
-
-
-async def _confirmed(job: Job | None) -> None:
-    """Wait until it is known which process a job has that was just started under a shim."""
-    if job is None or job.runner is None or job.status is JobStatus.QUEUED:
-        return
-    runner = local_runner(job)
-    if not runner.is_confirmed:
-        await runner.confirmed()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from amper.flow.cancel import CancellationToken
-from amper.job.job import Job
+from amper.job.job import CommandJob, Job
 from amper.job.runner import Runner
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 STOP_LIMIT: Final = 5.0
 """Seconds until we admit that something (traced, or in the D state) does not stop now."""
+
+_NOT_DEADLY: Final = frozenset(
+    {0, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    | {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+)
 
 
 class Reports(Protocol):
@@ -135,6 +141,33 @@ class LocalRunner(Runner):
     def add_group(self, group: ProcessGroup) -> None:
         """Count a process group as the job's; it is closed with the rest."""
         self.groups = (*self.groups, group)
+
+    def put_down_process(self, pid: int, pgid: int) -> None:
+        """Put down which process of the embedder's works for the job now, in which group."""
+        facts = self.job.own_facts()
+        facts.pid, facts.pgid = pid, pgid
+        self.put_down_group(pgid, pid)
+
+    def put_down_group(self, pgid: int, member: int | None = None) -> None:
+        """Put down a group that works for the job, once; it is the job's as long as that is proved."""
+        facts = self.job.own_facts()
+        if pgid in facts.pgids or (pgid == self.job.pgid and isinstance(self.job, CommandJob)):
+            return
+        facts.pgids = (*facts.pgids, pgid)
+        try:
+            group = ProcessGroup.find(pgid, self.reports.kernel.reserve, member)
+        except OSError:
+            # Without a descriptor nobody can prove whose group it is, and nobody will signal it.
+            return
+        if group is not None:
+            self.add_group(group)
+
+    def signal(self, number: int) -> bool:
+        """Signal every group that is provably still the job's; False if there is none."""
+        sent = [group.signal(number) for group in self.groups]
+        if any(sent) and number not in _NOT_DEADLY:
+            self.signals_sent |= {number}
+        return any(sent)
 
     @property
     def needs_place(self) -> bool:

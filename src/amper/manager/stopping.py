@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from amper.job.job import Job
 from amper.job.table import QUEUED, RUNNING, STOPPED
 from amper.manager.runner import STOP_LIMIT, LocalRunner
-from amper.manager.waiting import wake
+from amper.manager.waiting import Verdict, wake
 from amper.process.group import ProcessGroup
 from amper.process.scan import Look
 from amper.process.state import are_stopped
@@ -167,7 +167,7 @@ class Stopping:
         return True
 
 
-class Confirmation:
+class Confirmation(Verdict):
     """Finds out whether everything of a job's groups has stopped.
 
     A process stops some microseconds after the signal, on its own processor, and the kernel tells
@@ -175,28 +175,17 @@ class Confirmation:
     one place that looks again: at once, then at intervals that double, for a bounded time.
     """
 
-    __slots__ = ("_core", "_delay", "_groups", "_loop", "_runner", "_until", "_waiters", "outcome")
+    __slots__ = ("_core", "_delay", "_groups", "_runner", "_until")
 
     def __init__(self, runner: LocalRunner, groups: Sequence[ProcessGroup], core: Core) -> None:
+        super().__init__(core.enter())
         self._runner = runner
         self._groups = list(groups)
         self._core = core
-        self._loop = core.enter()
         self._delay = FIRST_LOOK_AFTER
         self._until = self._loop.time() + STOP_LIMIT
-        self._waiters: tuple[asyncio.Future[bool], ...] = ()
-        self.outcome: bool | None = None
         runner.confirmation = self
         self._look()
-
-    def waiter(self) -> asyncio.Future[bool]:
-        """Return a future for the outcome. To cancel it means to wait no more, and nothing else."""
-        waiter = self._loop.create_future()
-        if self.outcome is None:
-            self._waiters = (*self._waiters, waiter)
-        else:
-            waiter.set_result(self.outcome)
-        return waiter
 
     def add(self, groups: Sequence[ProcessGroup]) -> None:
         """They got the signal too, or once more: begin anew."""
@@ -211,9 +200,7 @@ class Confirmation:
         self.outcome = is_stopped
         if self._runner.confirmation is self:
             self._runner.confirmation = None
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(is_stopped)
+        self._tell()
 
     def _look(self) -> None:
         if self.outcome is not None:

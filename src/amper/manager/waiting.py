@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import closing
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from amper.flow.stream import BoundedStream
 from amper.job.events import EventLog
@@ -23,6 +24,32 @@ Enter = Callable[[], asyncio.AbstractEventLoop]
 
 FOLLOW_SIZE: Final = 256 * 1024
 """Bytes in one chunk for a follower that has to catch up."""
+
+
+class Verdict:
+    """Yes or no, which several may wait for; None as long as it is not known."""
+
+    __slots__ = ("_loop", "_waiters", "outcome")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiters: tuple[asyncio.Future[bool], ...] = ()
+        self.outcome: bool | None = None
+
+    def waiter(self) -> asyncio.Future[bool]:
+        """Return a future for the outcome. To cancel it means to wait no more, and nothing else."""
+        waiter = self._loop.create_future()
+        if self.outcome is None:
+            self._waiters = (*self._waiters, waiter)
+        else:
+            waiter.set_result(self.outcome)
+        return waiter
+
+    def _tell(self) -> None:
+        """Let those go on who wait for the outcome."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(self.outcome is True)
 
 
 class Gathering:
@@ -99,6 +126,18 @@ class Gathering:
         return job.id, result
 
 
+def change_of(
+    table: JobTable, job: Job, loop: asyncio.AbstractEventLoop, timeout: float | None = None
+) -> asyncio.Future[Any]:
+    """Return a future that is done when a job ends, stops or leaves the table, or at a timeout."""
+    waiter = loop.create_future()
+    table.wait(job, waiter)
+    if timeout is not None:
+        timer = loop.call_later(timeout, wake, waiter)
+        waiter.add_done_callback(lambda _: timer.cancel())
+    return waiter
+
+
 def wake(waiter: asyncio.Future[None]) -> None:
     """Let a waiter go on with nothing in hand: its time is up."""
     if not waiter.done():
@@ -119,12 +158,9 @@ async def completions(
     enter()
     # Between the call and the first step somebody may have removed one: it will never be heard of.
     jobs = [job for job in jobs if job.result is not None or table.get(job.id) is job]
-    gathering = Gathering(table, jobs)
-    try:
+    with closing(Gathering(table, jobs)) as gathering:
         while (outcome := await gathering.next()) is not None:
             yield outcome
-    finally:
-        gathering.close()
 
 
 async def replay(enter: Enter, log: EventLog, since: int) -> AsyncGenerator[Event, None]:

@@ -1,7 +1,8 @@
 """Jobs under a shim: contained, whatever they fork, and ended with their owner.
 
-    the manager's process: keepers.py starts a keeper and hands jobs over, command.py hears of one
-     |  a socket (wire.py)                             |  the job's channel
+    the manager's process: keepers.py starts a keeper and hands jobs over; delivery.py is the way of one,
+     |                     command.py hears of it, and witness.py does if all others were killed
+     |  a socket (wire.py), and a channel of its own for each job
     the keeper: keeper.py forks shims, orphans.py goes on where one was killed
      |-- a shim for each job: shim.py starts the command and stays until nothing of it is left
           |-- the job's leader, in a session of its own, and all that it starts

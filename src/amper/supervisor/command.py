@@ -12,20 +12,17 @@ all that the leader wrote is in the pipes.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 from typing import Any, Final, Protocol
 
 from amper.process.command import Command, Owner
 from amper.process.descendants import hold_child, hold_descendants
-from amper.process.descriptors import NO_DESCRIPTORS
 from amper.process.group import ProcessGroup
-from amper.process.poller import HUNG_UP, READABLE
-from amper.process.reap import Exit, decoded, status_of_reaped, tells_exits
-from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program, no_descriptor
+from amper.process.kernel import Kernel
+from amper.process.reap import Exit, decoded
+from amper.process.spawn import NOT_EXECUTABLE, CannotStart, Program
 from amper.process.state import is_stopped
-from amper.supervisor.keepers import KEEPERS_DIE, MOST_KEEPERS, Keepers
+from amper.supervisor.delivery import Delivery
+from amper.supervisor.keepers import KEEPERS_DIE, Keepers
 from amper.supervisor.wire import (
     ASK,
     CONTINUED,
@@ -41,12 +38,9 @@ from amper.supervisor.wire import (
     STARTING,
     STOPPED,
     Record,
-    Spec,
     close_all,
-    receive,
-    send,
-    send_load,
 )
+from amper.supervisor.witness import Witness
 from amper.values import ExitStatus, Usage
 
 UNKNOWN: Final = Exit(None, None)
@@ -88,50 +82,38 @@ class ContainedCommand(Command):
     """A command that a shim starts and contains."""
 
     __slots__ = (
-        "_attempts",
-        "_channel",
-        "_childs",
+        "_delivery",
         "_exit",
         "_failure",
         "_is_asked",
         "_is_begun",
-        "_is_handed",
         "_is_launched",
         "_is_told",
-        "_is_user",
-        "_keepers",
         "_leader",
         "_shim",
         "_status",
-        "_theirs",
         "_witness",
         "is_adrift",
         "is_gone",
     )
     _owner: ContainedOwner
 
-    def __init__(self, keepers: Keepers, *arguments: Any, **options: Any) -> None:
+    def __init__(self, keepers: Keepers, kernel: Kernel, *arguments: Any, **options: Any) -> None:
         """Hand it to a keeper. Raises CannotStart, and then nothing is left behind."""
-        self._keepers = keepers
-        self._channel: socket.socket | None = None
-        self._theirs: socket.socket | None = None
-        self._childs: list[int] = []
-        self._attempts = 0
+        self._delivery = Delivery(keepers, kernel.poller, self)
         self._shim = 0
+        self._leader = -1
         self._status: ExitStatus | None = None
         self._exit: Exit | None = None
         self._failure: CannotStart | None = None
-        self._witness = -1
+        self._witness: Witness | None = None
         self._is_asked = False
         self._is_begun = False
-        self._is_handed = False
         self._is_launched = False
         self._is_told = False
-        self._is_user = False
-        self._leader = -1
         self.is_gone = False
         self.is_adrift = False
-        super().__init__(*arguments, **options)
+        super().__init__(kernel, *arguments, **options)
         self._is_launched = True
 
     # What the embedder's side asks for.
@@ -139,20 +121,19 @@ class ContainedCommand(Command):
     def ask(self) -> None:
         """Ask everything of the job to end."""
         self._is_asked = True
-        if self._channel is None and self._childs:
-            # It waits for its turn yet.
-            self._let_go()
+        if self._delivery.is_waiting:
+            self._delivery.let_go()
             self._withdraw()
         else:
-            self._send(ASK)
+            self._delivery.send(ASK)
 
     def let_run(self) -> None:
         """Let a command of our session run: it is where it belongs."""
-        self._send(LET_RUN)
+        self._delivery.send(LET_RUN)
 
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""
-        self._send(INSIST)
+        self._delivery.send(INSIST)
 
     def is_stopped(self) -> bool | None:
         group = self.group
@@ -160,7 +141,7 @@ class ContainedCommand(Command):
 
     def survivors(self) -> set[int]:
         """Look who of the job lives, at once."""
-        if self._channel is None or not self._shim:
+        if not self._delivery.is_open or not self._shim:
             return set()
         # The shim lives as long as its channel does not end, and then its number is its own.
         held = hold_descendants(self._shim, lambda: True, self._kernel.reserve)
@@ -169,62 +150,21 @@ class ContainedCommand(Command):
 
     def close(self) -> None:
         super().close()
-        self._hang_up()
-        self._let_go()
-        self._stop_witness()
-
-    # The way to a shim.
+        self._delivery.hang_up()
+        self._delivery.let_go()
+        if self._witness is not None:
+            self._witness.close()
 
     def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
         self.pid = 0
         if program.reason is not None:
             raise CannotStart(NOT_EXECUTABLE, program.reason)
         program.audit()
-        # Under the numbers of standard streams the command has its own.
-        passed = tuple(fd for fd in program.passed_fds if fd > 2)
-        spec = Spec(
-            program.arguments,
-            program.executables,
-            program.cwd,
-            program.pin_environment(),
-            passed,
-            program.session,
-        )
-        self._keepers.add_user()
-        self._is_user = True
-        childs = self._childs
-        childs.append(spec.to_file())
-        childs.append(_directory(program))
-        for fd in (stdin, stdout, stderr, *passed):
-            try:
-                childs.append(os.dup(fd))
-            except OSError as error:
-                if error.errno in NO_DESCRIPTORS:
-                    raise
-                raise no_descriptor(program, error.strerror or str(error)) from error
-        self._keepers.hand(self)
+        self._delivery.send_off(program, (stdin, stdout, stderr))
         if self._failure is not None:
             raise self._failure
 
-    def take_channel(self) -> int:
-        """Return the end that a shim gets; -1 if the job is not to be started any more."""
-        if not self._childs:
-            return -1
-        if self._theirs is None:
-            self._channel, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            send_load(self._channel, self._childs)
-            self._kernel.poller.add(self._channel.fileno(), READABLE, self)
-        return self._theirs.fileno()
-
-    def handed_over(self) -> None:
-        """A keeper has it: when that dies, the channel ends."""
-        assert self._theirs is not None
-        self._theirs.close()
-        self._theirs = None
-        self._attempts += 1
-        self._is_handed = True
-
-    def cannot_start(self, error: CannotStart) -> None:
+    def undeliverable(self, error: CannotStart) -> None:
         """There is no keeper for it."""
         self._failure = error
         self._settle(is_end=False)
@@ -232,13 +172,10 @@ class ContainedCommand(Command):
     # What the shim says.
 
     def ready(self, fd: int, events: int) -> None:
-        """Read what came over the channel, or hear from the second witness."""
-        if fd == self._witness:
-            self._testify(events)
-            return
+        """Read what came over the channel."""
         record: Record | None = None
-        while self._channel is not None and record is not END:
-            record = receive(self._channel)
+        while record is not END:
+            record = self._delivery.receive()
             if record is None:
                 break
             self._take(record)
@@ -249,8 +186,7 @@ class ContainedCommand(Command):
         if kind == STARTING:
             (self._shim,) = record.numbers
             self._is_begun = True
-            self._arrive()
-            self._close_childs()
+            self._delivery.arrived()
         elif kind == STARTED:
             self._started(record)
         elif kind == FAILED:
@@ -292,7 +228,7 @@ class ContainedCommand(Command):
             self._fail(self._failure)
             return
         if is_end or self.is_gone:
-            self._hang_up()
+            self._delivery.hang_up()
         if is_end and not self.is_gone and not self._is_begun:
             self._begin_again()
             return
@@ -300,7 +236,7 @@ class ContainedCommand(Command):
             self._go_adrift()
         self._tell_exit()
         if self.is_gone:
-            self._let_go()
+            self._delivery.let_go()
             if self.group is not None:
                 self.group.close()
             self._owner.tree_gone()
@@ -311,8 +247,8 @@ class ContainedCommand(Command):
             self._owner.leader_ended(self._exit)
 
     def _fail(self, failure: CannotStart) -> None:
-        self._hang_up()
-        self._let_go()
+        self._delivery.hang_up()
+        self._delivery.let_go()
         self.is_gone = True
         # Whoever starts it is told by the exception.
         if self._is_launched and not self._is_told:
@@ -326,16 +262,14 @@ class ContainedCommand(Command):
     def _begin_again(self) -> None:
         """It has provably never been started: whoever had it is gone."""
         if self._is_asked:
-            self._let_go()
+            self._delivery.let_go()
             self._withdraw()
-        elif self._attempts < MOST_KEEPERS:
-            self._keepers.hand(self)
-        else:
+        elif not self._delivery.send_again():
             self._fail(CannotStart(NOT_EXECUTABLE, KEEPERS_DIE))
 
     def _go_adrift(self) -> None:
         """Shim and keeper are gone; init has what is left."""
-        self._let_go()
+        self._delivery.let_go()
         if not self.pid:
             # It may have been forked, and nobody can say which process it would be.
             self._exit = UNKNOWN
@@ -348,90 +282,24 @@ class ContainedCommand(Command):
             self._exit = UNKNOWN
         self._owner.shim_lost()
 
-    # The second witness.
-
     def _call_witness(self) -> bool:
         """Watch the leader ourselves; False where that is not possible."""
         if self.group is None or self.group.is_closed:
             return False
         try:
-            self._witness = os.dup(self._leader)
-            self._kernel.poller.add(self._witness, READABLE, self)
+            self._witness = Witness(self._leader, self._kernel.poller, self._testified)
         except OSError:
             return False
         return True
 
-    def _testify(self, events: int) -> None:
-        """The leader is over. How, the kernel tells when init has collected it."""
-        status = status_of_reaped(self._witness)
-        if status is None and not events & HUNG_UP and tells_exits():
-            self._kernel.poller.remove(self._witness)
-            self._kernel.poller.add(self._witness, 0, self)
-            return
-        self._stop_witness()
+    def _testified(self, status: ExitStatus | None) -> None:
         self._exit = Exit(status, None)
         self._tell_exit()
-
-    def _stop_witness(self) -> None:
-        if self._witness >= 0:
-            self._kernel.poller.remove(self._witness)
-            os.close(self._witness)
-            self._witness = -1
-
-    # Letting go.
-
-    def _send(self, order: bytes) -> None:
-        if self._channel is not None:
-            # Whoever had the job is gone: then the channel's end says so.
-            with contextlib.suppress(OSError):
-                send(self._channel, order)
-
-    def _arrive(self) -> None:
-        if self._is_handed:
-            self._is_handed = False
-            self._keepers.begun()
-
-    def _hang_up(self) -> None:
-        """Close the channel: to whoever is at its other end, the job has no owner any more."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            self._kernel.poller.remove(channel.fileno())
-            channel.close()
-        if self._theirs is not None:
-            self._theirs.close()
-            self._theirs = None
-        self._arrive()
-
-    def _let_go(self) -> None:
-        """Nothing is left to be handed over, or to need a keeper."""
-        self._close_childs()
-        if self._is_user:
-            self._is_user = False
-            self._keepers.remove_user()
-
-    def _close_childs(self) -> None:
-        childs, self._childs = self._childs, []
-        close_all(childs)
 
     # A manager that is dropped without being closed leaves nothing open.
     def __del__(self) -> None:
         for pump in self._pumps:
             pump.close()
-        for end in (self._channel, self._theirs):
-            if end is not None:
-                end.close()
-        self._close_childs()
-
-
-def _directory(program: Program) -> int:
-    """Open the directory that we are in, in which a command begins."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    try:
-        return os.open(".", flags)
-    except PermissionError:
-        if program.cwd is None or not os.path.isabs(program.cwd):
-            raise
-        return os.open("/", flags)
 
 
 def _usage(record: Record) -> Usage | None:

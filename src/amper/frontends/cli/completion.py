@@ -40,8 +40,6 @@ def add_to(verbs: Verbs) -> None:
         "completion",
         help="print a completion script for a shell",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="the shell to complete in")
     parser.set_defaults(act=act)

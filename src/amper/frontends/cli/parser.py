@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from amper.frontends.cli import completion, run, shell
 
@@ -17,13 +18,10 @@ exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="amper",
         description="Job control: run commands, watch them, and end all that they started.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        # An abbreviation that works today is ambiguous with the next option that we add.
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -31,6 +29,18 @@ def make_parser() -> argparse.ArgumentParser:
     shell.add_to(verbs)
     completion.add_to(verbs)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of all, and of each verb: help is shown as it was written."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # An abbreviation that works today is ambiguous with the next option that we add.
+            allow_abbrev=False,
+            **options,
+        )
 
 
 class _Version(argparse.Action):

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from amper.builtins.fg import MANUAL as FG_MANUAL
+from amper.builtins.fg import chosen
 from amper.builtins.listing import command_of
-from amper.builtins.manual import Manual, Report, UsageError, builtin, find
+from amper.builtins.manual import Manual, Report, builtin, find_one
 from amper.frontends.shell.state import NAME
 from amper.manager import JobManager
 from amper.values import ExecResult, JobId
@@ -144,14 +145,8 @@ async def fg(shell: Shell, arguments: Sequence[str]) -> ExecResult:
 
     @builtin(FG_MANUAL)
     async def bring(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
-        _, specs = FG_MANUAL.read(arguments)
-        if len(specs) > 1:
-            raise UsageError("one job at a time")
-        info = await find(manager, specs[0] if specs else "%+", report)
+        info = await chosen(manager, arguments, report)
         if info is None:
-            return
-        if info.status.is_final:
-            report.complain(f"job {info.id} has terminated: wait %{info.id} returns its code")
             return
         # Before what the job has to say.
         await shell.out.write(f"{command_of(info)}\n".encode("utf-8", "surrogateescape"))
@@ -167,9 +162,7 @@ async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     @builtin(OUTPUT_MANUAL)
     async def show(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
         flags, specs = OUTPUT_MANUAL.read(arguments)
-        if len(specs) > 1:
-            raise UsageError("one job at a time")
-        info = await find(manager, specs[0] if specs else "%+", report)
+        info = await find_one(manager, specs, report)
         if info is not None:
             report.data = (info.id, "follow" in flags)
 
