@@ -1,27 +1,19 @@
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import signal
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.command import AMPER
-from tests.end_to_end.console import CTRL_C, CTRL_D, CTRL_Z, Console, amper_console, console
+from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
+from tests.end_to_end.prompts import READY, OurPrompt, prompt
 from tests.handshakes import watching
-from tests.shells import SHELLS, shell_says
-
-READY = b"\x1b[?2004h"
-"""The line editor begins to read: it wants to be told what is pasted."""
-
-RUNS = b"\x1b[?2004l"
-"""The line editor has read a line."""
 
 RAW = """
 import os, signal, sys, termios, tty
@@ -36,37 +28,6 @@ while os.read(0, 1) != b"q":
 termios.tcsetattr(0, termios.TCSANOW, before)
 """
 """A program of the whole screen: it stops itself when a key is pressed, and ends with q."""
-
-
-class Prompt:
-    """A person at the prompt of `amper shell`."""
-
-    def __init__(self, person: Console) -> None:
-        self.person = person
-        self.person.until(READY)
-
-    def begin(self, line: str) -> None:
-        """Type a line and see it begin to run."""
-        self.person.type(line.encode() + b"\r")
-        self.person.until(RUNS)
-
-    def end(self) -> str:
-        """Return what was printed until the next prompt."""
-        said = self.person.until(READY).removesuffix(READY)
-        # What lets the prompt begin a line.
-        said = re.sub(rb"\x1b\[7m%\x1b\[0m +\r\x1b\[K", b"", said)
-        return said.decode().replace("\r\n", "\n")
-
-    def says(self, line: str) -> str:
-        self.begin(line)
-        return self.end()
-
-
-@contextlib.contextmanager
-def prompt(*arguments: str, **variables: str) -> Iterator[Prompt]:
-    variables = {"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"} | variables
-    with amper_console("shell", *arguments, variables=variables) as person:
-        yield Prompt(person)
 
 
 def test_commands_run_and_what_they_leave_stays() -> None:
@@ -84,49 +45,6 @@ def test_a_command_may_take_several_lines() -> None:
     with prompt() as shell:
         assert shell.says("if true\rthen cat <<E\r$HOME\rE\rfi") == f"{os.environ['HOME']}\n"
         assert shell.says("echo 'a\rb' \\\rc") == "a\nb c\n"
-
-
-def test_it_goes_as_in_every_shell_with_ctrl_z(tmp_path: Path) -> None:
-    script = """
-sleep 100 | cat & wait_for=$!
-kill -STOP %1; until_state $wait_for T
-wait %1; echo "stopped $?"; jobs >/dev/null
-bg >/dev/null; kill %1; wait %1; echo "killed $?"
-"""
-    with prompt() as shell:
-        shell.begin("sh -c 'echo ready; exec sleep 100' | cat")
-        shell.person.until(b"ready")
-        shell.person.type(CTRL_Z)
-        told = shell.end()
-        assert "[1]+  Stopped                 sh -c 'echo ready; exec sleep 100' | cat\n" in told
-        assert shell.says("echo $?") == "148\n"
-        assert "[1]+  Stopped" in shell.says("jobs")
-        assert shell.says("bg") == "[1]+ sh -c 'echo ready; exec sleep 100' | cat &\n"
-        assert "[1]+  Running" in shell.says("jobs")
-        assert shell.says("kill %1; wait %1; echo killed $?") == "killed 143\n"
-        for other in SHELLS:
-            assert "killed 143\n" in shell_says(other, script, tmp_path)
-
-
-@pytest.mark.parametrize("other", SHELLS)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(exit 3) & wait %1; echo code $?",
-        "sleep 100 & kill %1; wait %1; echo code $?",
-        "sleep 100 & kill -9 %1; wait %1; echo code $?",
-        "sleep 100 | cat & kill %1; wait %1; echo code $?",
-        "sleep 100 | (trap '' TERM; cat) & kill -KILL %1; wait %1; echo code $?",
-        "wait; echo code $?",
-    ],
-)
-def test_the_codes_are_those_of_other_shells(text: str, other: str, tmp_path: Path) -> None:
-    # They print lines about jobs here and there.
-    with prompt() as shell:
-        ours = shell.says(text)
-    theirs = shell_says(other, text, tmp_path)
-    found = re.findall(r"^code .*", theirs, re.MULTILINE)
-    assert re.findall(r"^code .*", ours, re.MULTILINE) == found != []
 
 
 def test_ctrl_c_reaches_the_job_in_front_and_no_other() -> None:
@@ -266,7 +184,7 @@ def test_under_another_shell_it_is_a_job_that_gives_the_terminal_back() -> None:
     variables = {"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"}
     with console("bash", "-c", f"set -m; {command}; echo back $?; read line; echo got $line",
                  variables=variables) as person:  # fmt: skip
-        shell = Prompt(person)
+        shell = OurPrompt(person)
         assert shell.says("echo hello") == "hello\n"
         shell.begin("exit 3")
         person.until(b"back 3\r\n")

@@ -27,7 +27,8 @@ class FrontLauncher(Launcher):
         self.is_in_front = True
         try:
             id = await self.jobs.start(order.command, foreground=True, **self.options_of(order))
-            return await self._outcome(id, await self.jobs.foreground(id))
+            # It is in front already. `foreground` would let one that has stopped by now run on.
+            return await self._outcome(id, await self.jobs.wait(id))
         finally:
             self.is_in_front = False
 

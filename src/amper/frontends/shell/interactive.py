@@ -106,7 +106,7 @@ class Prompt:
     async def _turn(self) -> int | None:
         """Read and run one command; return the exit code if it is the last one."""
         await self._begin_line()
-        await self._shell.say(await self._notices.take())
+        await self._shell.say(await self._notices.take(self._shell.take_listed()))
         try:
             text = await self._read()
         except CtrlC:

@@ -6,6 +6,7 @@ the text there is, so that whatever it sets, defines or reads in between stays w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,9 @@ from amper.frontends.shell.quoting import BLANK
 
 NOTHING: Final = BLANK + "\n"
 """What has no meaning where a command could begin. Python knows more blanks than sh."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./+-]+")
+"""A name that means itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Outside:
     text: str
     functions: tuple[tuple[str, str], ...] = ()
     """Those that it defines for later: name and definition."""
+    only: Only | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,15 @@ class Background:
     """What goes to `/bin/sh` as a job in the background."""
 
     text: str
+    only: Only | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The one command that a text is, if it is a simple one: its plain name, and where that stands."""
+
+    name: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +142,25 @@ def _outside(text: Text, chains: Sequence[Chain]) -> Iterator[Outside]:
                 for command in commands
                 if command.function is not None
             ),
+            _only(text, chains[0]) if len(chains) == 1 else None,
         )
 
 
 def _background(text: Text, chain: Chain) -> Background:
-    return Background(text.between(*chain.span))
+    return Background(text.between(*chain.span), _only(text, chain))
+
+
+def _only(text: Text, chain: Chain) -> Only | None:
+    """Return the command of a list that has but one, if it is simple and has a plain name."""
+    (_, pipeline), *others = chain.links
+    if others or len(pipeline.commands) > 1 or pipeline.is_negated:
+        return None
+    command = pipeline.commands[0]
+    name = _name(text, command)
+    if not _PLAIN.fullmatch(name):
+        return None
+    word = command.words[_assignments(_words(text, command))]
+    return Only(name, word.start - chain.span.start)
 
 
 def _linked(text: Text, chain: Chain, ours: Ours) -> Linked:
@@ -143,8 +171,7 @@ def _linked(text: Text, chain: Chain, ours: Ours) -> Linked:
 
 def _part(text: Text, pipeline: Pipeline, ours: Ours) -> Own | Assign | Outside:
     if not _is_ours(text, pipeline, ours):
-        functions = next(_outside(text, [Chain(pipeline.span, (("", pipeline),), 0)])).functions
-        return Outside(text.between(*pipeline.span), functions)
+        return next(_outside(text, [Chain(pipeline.span, (("", pipeline),), 0)]))
     command = pipeline.commands[0]
     words = _words(text, command)
     count = _assignments(words)

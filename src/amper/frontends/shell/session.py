@@ -23,9 +23,10 @@ from amper.frontends.shell.plan import (
     plan,
     plan_script,
 )
+from amper.frontends.shell.programs import is_program
 from amper.frontends.shell.state import State
 from amper.frontends.shell.verbs import OWN_VERBS, Leave
-from amper.values import ExecResult
+from amper.values import ExecResult, JobId, JobStatus
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 
@@ -73,6 +74,7 @@ class Shell:
         self.err = err
         self.options = tuple(options)
         """What each sh is started with."""
+        self._listed: dict[JobId, JobStatus] = {}
 
     async def run_line(self, text: str) -> None:
         """Run what a person has typed. Raises Leave when that is to leave the shell."""
@@ -85,6 +87,11 @@ class Shell:
     async def say(self, text: str) -> None:
         """Print text for the person, on standard error as shells do."""
         await self.err.write(text.encode("utf-8", "surrogateescape"))
+
+    def take_listed(self) -> dict[JobId, JobStatus]:
+        """Return the jobs that `jobs` has shown since the last call, as they were then."""
+        listed, self._listed = self._listed, {}
+        return listed
 
     async def aclose(self) -> None:
         """End what the shell has asked sh; its jobs are the manager's."""
@@ -129,11 +136,14 @@ class Shell:
 
     async def _outside(self, step: Outside, *, is_linked: bool = False) -> int:
         is_fatal = "-e" in self.options and not is_linked
-        if is_fatal or _MOVES.search(step.text):
+        program = self._program(step)
+        if is_fatal or (program is None and _MOVES.search(step.text)):
             code = await self._marked(step, is_fatal=is_fatal)
         else:
             options = tuple(option for option in self.options if option != "-e")
-            code = await self._in_front(self._order(step.text, step.text, options=options))
+            code = await self._in_front(
+                self._order(program or step.text, step.text, options=options)
+            )
         self.state.functions.update(step.functions)
         return code
 
@@ -170,9 +180,17 @@ class Shell:
         return outcome.code
 
     async def _start(self, step: Background) -> None:
-        id = await self.launcher.in_background(self._order(step.text, step.text))
+        order = self._order(self._program(step) or step.text, step.text)
+        id = await self.launcher.in_background(order)
         self.state.code = 0
         await self.say(await self.launcher.announcement(id))
+
+    def _program(self, step: Outside | Background) -> str | None:
+        """Return a text that lets sh become the program that the step is; None if it is none."""
+        only = step.only
+        if only is None or not is_program(only.name, self.state):
+            return None
+        return f"{step.text[: only.at]}exec {step.text[only.at :]}"
 
     def _order(
         self,
@@ -228,7 +246,10 @@ class Shell:
         verb = OWN_VERBS.get(name)
         if verb is not None:
             return await verb(self, arguments)
-        return await BUILTINS[name](self.jobs, arguments)
+        result = await BUILTINS[name](self.jobs, arguments)
+        if name == "jobs" and result.data:
+            self._listed |= {JobId(job["id"]): JobStatus(job["status"]) for job in result.data}
+        return result
 
     async def _redirect(self, step: Own, result: ExecResult) -> int:
         """Let sh put what a builtin has said where it belongs."""
