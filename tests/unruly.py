@@ -150,6 +150,15 @@ def closing_child(told: int) -> None:
     pause_for_ever()
 
 
+def nameless_child(told: int) -> None:
+    """Be another program, with an empty environment, in a session of its own and deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setsid()
+    os.set_inheritable(told, True)
+    # The last words mark it as the rest of its job is marked on a list of processes.
+    os.execve(sys.executable, unruly("be_nameless", told, *sys.argv[2:]), {})
+
+
 def comet_child(told: int) -> None:
     """Fork and end, fork and end: whoever looks is late. It lasts until somebody is faster."""
     os.setsid()
@@ -222,9 +231,21 @@ def endless_child(told: int) -> None:
 
 def run_wild(tag: str) -> None:
     """Have descendants that get away in every way we know; `tag` marks them all on a list of processes."""
-    children = (stubborn_child, own_session_child, daemon_child, closing_child, bomb_child)
-    say("ready", os.getpid(), *[fork(child) for child in (*children, comet_child)])
+    children = (
+        stubborn_child,
+        own_session_child,
+        daemon_child,
+        closing_child,
+        nameless_child,
+        bomb_child,
+        comet_child,
+    )
+    say("ready", os.getpid(), *[fork(child) for child in children])
     pause_for_ever()
+
+
+def be_nameless(told: str, *tags: str) -> None:
+    quiet_child(int(told))
 
 
 def run_tagged(tag: str, way: str) -> None:

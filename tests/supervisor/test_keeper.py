@@ -119,7 +119,7 @@ def test_a_shim_that_finds_no_job_starts_nothing_and_ends_its_channel(rig: Rig) 
     assert records(rig.start([b"/bin/true"]))[-1].kind == GONE
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.seeds(3)
 def test_garbage_is_dropped_and_its_descriptors_are_closed(rig: Rig, seed: int) -> None:
     chosen = random.Random(seed)
     assert records(rig.start([b"/bin/true"]))[-1].kind == GONE
