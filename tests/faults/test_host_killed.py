@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -87,8 +87,9 @@ def let_pass(chosen: random.Random) -> None:
         os.sched_yield()
 
 
-def amper_run(wild: Tree) -> subprocess.Popen[bytes]:
-    command = shlex.join(unruly("run_wild", wild.tag))
+def amper_run(wild: Tree, words: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Let `amper run` run a command twice."""
+    command = shlex.join(words or unruly("run_wild", wild.tag))
     options = ["--json", "--grace-period", "0.05", "-c", command, "-c", command]
     return subprocess.Popen(
         [sys.executable, "-m", "amper", "run", *options],
@@ -153,6 +154,14 @@ def test_amper_run_and_its_keeper_take_their_commands_along(wild: Tree, seed: in
                 os.kill(pid, signal.SIGKILL)
             if chosen.random() < 0.5:
                 let_pass(chosen)
+        run.communicate()
+        wild.wait_until_dead()
+
+
+def test_commands_of_amper_run_that_stop_their_supervisors_are_taken_along(wild: Tree) -> None:
+    with amper_run(wild, unruly("stop_supervisors", wild.tag, 1)) as run:
+        read_lines(run.stdout, 4)
+        run.send_signal(signal.SIGKILL)
         run.communicate()
         wild.wait_until_dead()
 

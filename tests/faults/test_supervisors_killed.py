@@ -14,7 +14,7 @@ import pytest
 
 from amper import PIPE, JobManager
 from amper.supervisor import command
-from amper.supervisor.keepers import MOST_KEEPERS
+from amper.supervisor.keepers import MOST_KEEPERS, Keeper
 from amper.supervisor.wire import send_load
 from tests.handshakes import (
     is_zombie_or_gone,
@@ -90,7 +90,9 @@ async def test_a_job_that_was_under_way_to_a_dead_keeper_is_started_once() -> No
         keeper = keeper_of(jobs)
         # It takes no job any more, and nobody knows.
         os.kill(keeper, signal.SIGSTOP)
-        ids = [await jobs.start(f"exit {number}") for number in range(5)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Keeper, "wake", lambda _: None)
+            ids = [await jobs.start(f"exit {number}") for number in range(5)]
         await killed(keeper)
         assert [(await result_of(jobs, id)).code for id in ids] == [0, 1, 2, 3, 4]
 

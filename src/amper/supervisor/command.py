@@ -144,6 +144,7 @@ class ContainedCommand(Command):
             self._let_go()
             self._withdraw()
         else:
+            self._keepers.wake()
             self._send(ASK)
 
     def let_run(self) -> None:
@@ -152,6 +153,7 @@ class ContainedCommand(Command):
 
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""
+        self._keepers.wake()
         self._send(INSIST)
 
     def is_stopped(self) -> bool | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections import deque
@@ -95,7 +96,15 @@ class Keeper:
 
     def hand(self, channel: int, grace_period: float) -> bool:
         """Hand a job over; False if it cannot take one now. Raises OSError."""
+        self.wake()
         return send(self._orders, numbered(JOB, int(grace_period * 1000)), [channel])
+
+    def wake(self) -> None:
+        """Let it run on if somebody has stopped it."""
+        if self._pidfd >= 0:
+            # It may be gone, which its pidfd tells, or belong to a user that we no longer are.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def release(self) -> None:
         """Let it go: it ends when its last shim does."""
@@ -159,11 +168,18 @@ class Keepers:
         self._users -= 1
         self._watch()
 
+    def wake(self) -> None:
+        """Let all of them run on: where one is stopped, a stopped shim stays so, and its job with it."""
+        for keeper in (self._current, *self._former):
+            if keeper is not None:
+                keeper.wake()
+
     def close(self) -> asyncio.Future[None]:
         """End the keepers; the future is done when they are reaped, or will not end."""
         loop = self._kernel.loop
         self._closing = loop.create_future()
         self._retire()
+        self.wake()
         for keeper in self._former:
             if keeper.pidfd >= 0:
                 # Whoever began to close on a loop that is over may have come as far as this.

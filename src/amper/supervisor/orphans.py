@@ -213,7 +213,10 @@ class Orphans:
 def _collect_shim(change: os.waitid_result, shim_ended: Callable[[int, IsDone], None]) -> None:
     # It may have changed once more since it was shown.
     change = os.waitid(os.P_PID, change.si_pid, ANY_CHANGE) or change
-    if is_end(change):
+    if change.si_code == os.CLD_STOPPED:
+        # A job may do that to the parent of its leader, and nobody could end it then.
+        os.kill(change.si_pid, signal.SIGCONT)
+    elif is_end(change):
         shim_ended(change.si_pid, change.si_code == os.CLD_EXITED and change.si_status == 0)
 
 
