@@ -21,7 +21,7 @@ from typing import Final
 from amper.process.spawn import KNOWN_SIGNATURES, NOT_EXECUTABLE
 from amper.supervisor.descent import is_alive
 from amper.supervisor.orphans import IsDone, Orphans
-from amper.supervisor.privileges import OomScore, become_subreaper
+from amper.supervisor.privileges import Privileges, become_subreaper
 from amper.supervisor.shim import Shim
 from amper.supervisor.wakeup import Wakeup, take_signals
 from amper.supervisor.wire import (
@@ -56,7 +56,7 @@ class Keeper:
     """Forks shims, and collects what becomes of them."""
 
     def __init__(self, orders: int, owner: int) -> None:
-        self._score = OomScore()
+        self._privileges = Privileges()
         self._orders = socket(fileno=orders)
         self._owner = owner
         self._has_orders = True
@@ -102,6 +102,8 @@ class Keeper:
                 return
             if record is END:
                 self._has_orders = False
+                # Whatever it was that ended it, nobody may believe that we take more.
+                self._orders.close()
                 return
             try:
                 (milliseconds,), (channel,) = record.numbers, record.fds
@@ -129,7 +131,7 @@ class Keeper:
         try:
             self._wakeup.forget()
             shim = Shim(ward.channel, ward.grace_period, self._owner)
-            shim.run(ward.shared, self._score)
+            shim.run(ward.shared, self._privileges)
         except BaseException:  # noqa: BLE001 - the keeper, which goes on in our place, sees the code.
             os._exit(BROKEN)
         os._exit(0)

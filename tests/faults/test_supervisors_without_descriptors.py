@@ -1,0 +1,53 @@
+"""A keeper that has run out of descriptors, or was started when there were few: no job pays for it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+
+from amper import PIPE, JobManager
+from tests.handshakes import few_descriptors, in_a_process_of_its_own, result_of, said
+from tests.survivors import keeper_of, killed, shim_of, tree
+from tests.unruly import unruly
+from tests.work import on_a_loop
+
+FEW = 40
+
+
+def leave_none(pid: int) -> None:
+    """Let another process open nothing more."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    lowest = min(set(range(len(used) + 1)) - used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, lowest))
+
+
+@on_a_loop
+async def test_nobody_is_said_to_be_gone_because_nobody_could_look() -> None:
+    with tree() as wild:
+        async with JobManager(containment="tree", grace_period=0.02) as jobs:
+            id = await jobs.start(unruly("run_wild", wild.tag), pass_fds=[wild.write_end])
+            await said(jobs, id)
+            leave_none(keeper_of(jobs))
+            await killed(await shim_of(jobs, id))
+            assert await jobs.signal(id, signal.SIGSTOP)
+            assert await jobs.wait(id) is None
+            assert await jobs.get_status_string(id) == "stopped"
+            assert await jobs.kill(id)
+            assert not wild.tagged()
+            assert not wild.is_held()
+
+
+@in_a_process_of_its_own
+async def test_a_keeper_takes_as_many_jobs_as_whoever_started_it_can_have_later() -> None:
+    async with JobManager(containment="tree") as jobs:
+        with few_descriptors(FEW):
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            # The command has the limit that we had, whatever its supervisors have.
+            assert (await jobs.run("ulimit -Sn")).out == b"%d\n" % limit
+        ids = [await jobs.start("read x; exit 3", stdin=PIPE) for _ in range(limit)]
+        # All of them are there at once.
+        assert all([await jobs.get_process_info(id) for id in ids])
+        for id in ids:
+            assert await jobs.close_stdin(id)
+        assert {(await result_of(jobs, id)).code for id in ids} == {3}
