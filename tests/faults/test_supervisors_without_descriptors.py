@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
+import socket
+from typing import Any
+
+import pytest
 
 from amper import PIPE, JobManager
 from tests.handshakes import few_descriptors, in_a_process_of_its_own, result_of, said
@@ -36,6 +41,41 @@ async def test_nobody_is_said_to_be_gone_because_nobody_could_look() -> None:
             assert await jobs.kill(id)
             assert not wild.tagged()
             assert not wild.is_held()
+
+
+@in_a_process_of_its_own
+async def test_a_job_for_whose_keeper_there_are_too_few_says_so_and_the_next_one_may_succeed() -> (
+    None
+):
+    codes = []
+    for free in range(6, 42, 7):
+        async with JobManager(containment="tree") as jobs:
+            # Whoever writes files meanwhile would be counted, too.
+            jobs.set_persist_output_files(False)
+            with few_descriptors(free):
+                codes.append((await jobs.run("exit 3")).code)
+            assert (await jobs.run("exit 4")).code == 4
+    assert codes == sorted(codes, reverse=True)
+    assert set(codes) == {126, 3}
+
+
+@on_a_loop
+async def test_a_job_for_whose_keeper_there_is_no_socket_says_so() -> None:
+    real, made = socket.socketpair, []
+
+    def one_pair(*arguments: Any) -> tuple[socket.socket, socket.socket]:
+        if made:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(real(*arguments))
+        return made[0]
+
+    async with JobManager(containment="tree") as jobs:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "socketpair", one_pair)
+            result = await jobs.run("exit 3")
+        assert result.code == 126
+        assert os.strerror(errno.EMFILE) in result.text_err()
+        assert (await jobs.run("exit 4")).code == 4
 
 
 @in_a_process_of_its_own

@@ -70,7 +70,7 @@ class Keeper:
     """One keeper, as the manager that started it sees it. It ends when it is closed or collected."""
 
     def __init__(self, kernel: Kernel) -> None:
-        """Start it. Raises CannotStart."""
+        """Start it. Raises CannotStart, OSError."""
         self.rights = rights()
         self._pidfd = -1
         self._orders, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -127,6 +127,9 @@ class Keeper:
 
     def __del__(self) -> None:
         # A manager that is dropped without being closed ends its keeper, and leaves nothing open.
+        if not hasattr(self, "_orders"):
+            # There was no descriptor for it, and nothing was started.
+            return
         self.release()
         if self._pidfd >= 0 and not self.collect():
             os.close(self._pidfd)
