@@ -43,6 +43,22 @@ async def test_nobody_is_said_to_be_gone_because_nobody_could_look() -> None:
             assert not wild.is_held()
 
 
+@on_a_loop
+async def test_a_keeper_that_can_do_nothing_any_more_makes_way_for_another() -> None:
+    """Not even wait: the kernel lets nobody wait for more descriptors than they may have."""
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start("read x; exit 3", stdin=PIPE)
+        await jobs.get_process_info(id)
+        keeper = keeper_of(jobs)
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, (0, 0))
+        # It notices when it has something to do.
+        ended = await jobs.start("exit 4")
+        assert (await result_of(jobs, ended)).code == 4
+        assert keeper_of(jobs) != keeper
+        assert await jobs.close_stdin(id)
+        assert (await result_of(jobs, id)).code == 3
+
+
 @in_a_process_of_its_own
 async def test_a_job_for_whose_keeper_there_are_too_few_says_so_and_the_next_one_may_succeed() -> (
     None
@@ -61,7 +77,8 @@ async def test_a_job_for_whose_keeper_there_are_too_few_says_so_and_the_next_one
 
 @on_a_loop
 async def test_a_job_for_whose_keeper_there_is_no_socket_says_so() -> None:
-    real, made = socket.socketpair, []
+    real = socket.socketpair
+    made: list[tuple[socket.socket, socket.socket]] = []
 
     def one_pair(*arguments: Any) -> tuple[socket.socket, socket.socket]:
         if made:

@@ -3,7 +3,8 @@
 It is the next subreaper above the shims: where one is killed, the keeper has its job.
 
 1. An exception that nobody handles would take down more than any signal: each step is inside a `try`,
-   and what fails is the job that it was about.
+   and what fails is the job that it was about. Where nothing but exceptions comes it ends: the shims
+   go on without it, and the next job gets another keeper.
 2. Nothing is imported late: the files may be gone, or be those of another version.
 3. It never is in the session or group of a job, and keeps nothing that a job could hold.
 """
@@ -41,6 +42,10 @@ BROKEN: Final = 70
 """The exit code of a shim that met what it did not expect (EX_SOFTWARE)."""
 
 
+MOST_FAILURES: Final = 100
+"""So many in a row are no accident of one job."""
+
+
 class Ward:
     """A shim, and what the keeper holds to go on in its place."""
 
@@ -67,12 +72,17 @@ class Keeper:
 
     def run(self) -> None:
         """Work until the manager is gone, and every job with it."""
+        failures = 0
         while self._has_orders or self._wards or self._orphans.are_left:
             try:
                 self._wait()
                 self._orphans.collect(self._wards, self._shim_ended)
-            except Exception:  # noqa: BLE001 - see 1: there is nobody who could be told.
-                pass
+                failures = 0
+            except Exception:
+                # See 1: there is nobody who could be told.
+                failures += 1
+                if failures > MOST_FAILURES:
+                    raise
 
     def _wait(self) -> None:
         poll = select.poll()
