@@ -100,6 +100,16 @@ def amper_run(wild: Tree, words: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     )
 
 
+def kill_all(victims: list[int], chosen: random.Random) -> None:
+    """Kill processes in any order, and with some time between them, or none."""
+    chosen.shuffle(victims)
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if chosen.random() < 0.5:
+            let_pass(chosen)
+
+
 def come_to_some_moment(run: subprocess.Popen[bytes], chosen: random.Random) -> None:
     """Let `amper run` begin, start two commands, and see them set up; then end them, or not."""
     lines = chosen.randint(0, 4)
@@ -142,24 +152,32 @@ def test_amper_run_takes_its_commands_along(wild: Tree, seed: int) -> None:
 
 @pytest.mark.seeds(2)
 def test_amper_run_and_its_keeper_take_their_commands_along(wild: Tree, seed: int) -> None:
-    """Killed together, in either order and with some time between them, or none."""
     chosen = random.Random(seed)
     with amper_run(wild) as run:
         come_to_some_moment(run, chosen)
         # Nothing else is its child: what it runs descends from the keeper.
-        victims = [run.pid, *children_of(run.pid)]
-        chosen.shuffle(victims)
-        for pid in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            if chosen.random() < 0.5:
-                let_pass(chosen)
+        kill_all([run.pid, *children_of(run.pid)], chosen)
         run.communicate()
         wild.wait_until_dead()
 
 
-def test_commands_of_amper_run_that_stop_their_supervisors_are_taken_along(wild: Tree) -> None:
-    with amper_run(wild, unruly("stop_supervisors", wild.tag, 1)) as run:
+@pytest.mark.seeds(2)
+def test_amper_run_and_its_shims_take_their_commands_along(wild: Tree, seed: int) -> None:
+    chosen = random.Random(seed)
+    with amper_run(wild) as run:
+        come_to_some_moment(run, chosen)
+        shims = [shim for keeper in children_of(run.pid) for shim in children_of(keeper)]
+        kill_all([run.pid, *shims], chosen)
+        run.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.parametrize("how_many", [1, 2])
+def test_commands_of_amper_run_that_stop_their_supervisors_are_taken_along(
+    wild: Tree, how_many: int
+) -> None:
+    """A stopped keeper that loses its parent is let run on by the kernel: its group is orphaned."""
+    with amper_run(wild, unruly("stop_supervisors", wild.tag, how_many)) as run:
         read_lines(run.stdout, 4)
         run.send_signal(signal.SIGKILL)
         run.communicate()
