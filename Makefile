@@ -5,12 +5,14 @@ PYTHON ?=
 # What `make test-all` tests on, and what of it to leave out.
 VERSIONS ?= 3.11 3.12 3.13
 SKIP ?=
+# How often `make campaign` draws.
+SEEDS ?= 300
 # More arguments for pytest or the benchmarks: make test ARGS="-k kill".
 ARGS ?=
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench docs test-all clean
+.PHONY: help demo test campaign check fix bench docs test-all clean
 
 # Shell functions for the recipes below.
 define FUNCTIONS
@@ -56,6 +58,9 @@ demo: .venv/installed ## See what amper does
 
 test: .venv/installed ## Run the tests (ARGS="-k kill" for some of them)
 	$(BIN)/python -m pytest $(ARGS)
+
+campaign: .venv/installed ## Kill programs, keepers and both, each 300 times at random (SEEDS=300)
+	$(BIN)/python -m pytest -m seeds --seeds $(SEEDS) $(ARGS)
 
 check: .venv/installed ## Check format, lint, import layers and types, then run the tests
 	$(BIN)/ruff format --check

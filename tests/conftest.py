@@ -21,6 +21,20 @@ if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a test that draws its moments at random draw many more of them: `make campaign`."""
+    text = "run each test that is marked `seeds` with so many of them"
+    parser.addoption("--seeds", type=int, metavar="COUNT", help=text)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test its seeds: as many as its mark says, or the command line."""
+    mark = metafunc.definition.get_closest_marker("seeds")
+    if mark is not None:
+        (count,) = mark.args
+        metafunc.parametrize("seed", range(metafunc.config.getoption("seeds") or count))
+
+
 def pytest_collection_finish() -> None:
     """Let the collector pass by what was imported: it works twice for each test."""
     gc.collect()

@@ -283,9 +283,15 @@ def run_script(
 
 
 ALONE: Final = """
-import importlib, sys
+import importlib, os, sys
 from tests.support import run
 
+def fail(exception):
+    # What nobody can catch is a failure, as it is in the process of the tests.
+    sys.__unraisablehook__(exception)
+    os._exit(1)
+
+sys.unraisablehook = fail
 module, name = sys.argv[1:]
 run(getattr(importlib.import_module(module), name).__wrapped__())
 """

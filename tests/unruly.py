@@ -148,6 +148,15 @@ def closing_child(told: int) -> None:
     pause_for_ever()
 
 
+def nameless_child(told: int) -> None:
+    """Be another program, with an empty environment, in a session of its own and deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setsid()
+    os.set_inheritable(told, True)
+    # The last words mark it as the rest of its job is marked on a list of processes.
+    os.execve(sys.executable, unruly("be_nameless", told, *sys.argv[2:]), {})
+
+
 def comet_child(told: int) -> None:
     """Fork and end, fork and end: whoever looks is late. It lasts until somebody is faster."""
     os.setsid()
@@ -220,9 +229,21 @@ def endless_child(told: int) -> None:
 
 def run_wild(tag: str) -> None:
     """Have descendants that get away in every way we know; `tag` marks them all on a list of processes."""
-    children = (stubborn_child, own_session_child, daemon_child, closing_child, bomb_child)
-    say("ready", os.getpid(), *[fork(child) for child in (*children, comet_child)])
+    children = (
+        stubborn_child,
+        own_session_child,
+        daemon_child,
+        closing_child,
+        nameless_child,
+        bomb_child,
+        comet_child,
+    )
+    say("ready", os.getpid(), *[fork(child) for child in children])
     pause_for_ever()
+
+
+def be_nameless(told: str, *tags: str) -> None:
+    quiet_child(int(told))
 
 
 def run_tagged(tag: str, way: str) -> None:
@@ -466,6 +487,18 @@ def trace_child() -> None:
     os.waitpid(child, os.WUNTRACED)
     say("ready", child)
     pause_for_ever()
+
+
+def stop_supervisors(tag: str, how_many: str) -> None:
+    """Stop our parent, and the parent of that, as a program of the same user may."""
+    parents = [os.getppid()]
+    while len(parents) < int(how_many):
+        with open(f"/proc/{parents[-1]}/stat") as file:
+            parents.append(int(file.read().rpartition(")")[2].split()[1]))
+    # The parent of the other one first: it would let that run on.
+    for pid in reversed(parents):
+        os.kill(pid, signal.SIGSTOP)
+    run_wild(tag)
 
 
 def stop_self() -> None:

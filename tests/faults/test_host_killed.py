@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
 import pytest
 
+from amper.process.descendants import children_of
 from tests.survivors import Tree, tree
 from tests.unruly import unruly
 
@@ -79,6 +81,45 @@ def read_lines(file: IO[bytes] | None, count: int) -> None:
         assert file.readline()
 
 
+def let_pass(chosen: random.Random) -> None:
+    """Yield the processor at random: not at all, for the time that a start takes, or in between."""
+    for _ in range(int(2 ** chosen.uniform(0, 17)) - 1):
+        os.sched_yield()
+
+
+def amper_run(wild: Tree, words: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Let `amper run` run a command twice."""
+    command = shlex.join(words or unruly("run_wild", wild.tag))
+    options = ["--json", "--grace-period", "0.05", "-c", command, "-c", command]
+    return subprocess.Popen(
+        [sys.executable, "-m", "amper", "run", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[wild.write_end],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )
+
+
+def kill_all(victims: list[int], chosen: random.Random) -> None:
+    """Kill processes in any order, and with some time between them, or none."""
+    chosen.shuffle(victims)
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if chosen.random() < 0.5:
+            let_pass(chosen)
+
+
+def come_to_some_moment(run: subprocess.Popen[bytes], chosen: random.Random) -> None:
+    """Let `amper run` begin, start two commands, and see them set up; then end them, or not."""
+    lines = chosen.randint(0, 4)
+    read_lines(run.stdout, lines)
+    let_pass(chosen)
+    if lines and chosen.random() < 0.3:
+        run.send_signal(signal.SIGINT)
+        let_pass(chosen)
+
+
 @pytest.mark.parametrize("moment", [1, 2, 3, 4 * JOBS, 4 * JOBS + 1, MOMENTS])
 def test_a_host_that_is_killed_takes_its_jobs_along(wild: Tree, moment: int) -> None:
     with run_host(wild, HOST.replace("FORK", "")) as host:
@@ -88,33 +129,56 @@ def test_a_host_that_is_killed_takes_its_jobs_along(wild: Tree, moment: int) -> 
         wild.wait_until_dead()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.seeds(4)
 def test_at_any_moment(wild: Tree, seed: int) -> None:
-    """Some instructions after a line, as many as it takes to yield the processor a few times."""
     chosen = random.Random(seed)
     with run_host(wild, HOST.replace("FORK", "")) as host:
-        read_lines(host.stdout, chosen.randint(1, MOMENTS))
-        for _ in range(chosen.randrange(5000)):
-            os.sched_yield()
+        read_lines(host.stdout, chosen.randint(0, MOMENTS))
+        let_pass(chosen)
         host.send_signal(signal.SIGKILL)
         host.communicate()
         wild.wait_until_dead()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.seeds(2)
 def test_amper_run_takes_its_commands_along(wild: Tree, seed: int) -> None:
-    command = shlex.join(unruly("run_wild", wild.tag))
     chosen = random.Random(seed)
-    arguments = ["-m", "amper", "run", "--json", "-c", command, "-c", command]
-    with subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[wild.write_end],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-    ) as run:
-        # Two are started, and two lines of output tell that they are set up.
-        read_lines(run.stdout, chosen.randint(1, 4))
+    with amper_run(wild) as run:
+        come_to_some_moment(run, chosen)
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.seeds(2)
+def test_amper_run_and_its_keeper_take_their_commands_along(wild: Tree, seed: int) -> None:
+    chosen = random.Random(seed)
+    with amper_run(wild) as run:
+        come_to_some_moment(run, chosen)
+        # Nothing else is its child: what it runs descends from the keeper.
+        kill_all([run.pid, *children_of(run.pid)], chosen)
+        run.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.seeds(2)
+def test_amper_run_and_its_shims_take_their_commands_along(wild: Tree, seed: int) -> None:
+    chosen = random.Random(seed)
+    with amper_run(wild) as run:
+        come_to_some_moment(run, chosen)
+        shims = [shim for keeper in children_of(run.pid) for shim in children_of(keeper)]
+        kill_all([run.pid, *shims], chosen)
+        run.communicate()
+        wild.wait_until_dead()
+
+
+@pytest.mark.parametrize("how_many", [1, 2])
+def test_commands_of_amper_run_that_stop_their_supervisors_are_taken_along(
+    wild: Tree, how_many: int
+) -> None:
+    """A stopped keeper that loses its parent is let run on by the kernel: its group is orphaned."""
+    with amper_run(wild, unruly("stop_supervisors", wild.tag, how_many)) as run:
+        read_lines(run.stdout, 4)
         run.send_signal(signal.SIGKILL)
         run.communicate()
         wild.wait_until_dead()

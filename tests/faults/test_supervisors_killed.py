@@ -14,7 +14,7 @@ import pytest
 
 from amper import PIPE, JobManager
 from amper.supervisor import delivery
-from amper.supervisor.keepers import MOST_KEEPERS
+from amper.supervisor.keepers import MOST_KEEPERS, Keeper
 from amper.supervisor.wire import send_load
 from tests.handshakes import (
     is_zombie_or_gone,
@@ -31,6 +31,15 @@ from tests.unruly import unruly
 from tests.work import info_of, on_a_loop
 
 ASKED = "echo ready; read x; exit 7"
+
+SHORT_OR_LONG = """
+echo "$1" >> "$0/ran"
+for _ in $(seq "$1"); do /bin/true; done
+echo said
+[ $(($1 % 3)) = 0 ] && kill -KILL $$
+exit "$1"
+"""
+"""A command that leaves a mark, takes a time of its own, and ends with a code of its own."""
 
 
 @on_all_loops
@@ -80,12 +89,14 @@ async def test_a_job_that_was_under_way_to_a_dead_keeper_is_started_once() -> No
         keeper = keeper_of(jobs)
         # It takes no job any more, and nobody knows.
         os.kill(keeper, signal.SIGSTOP)
-        ids = [await jobs.start(f"exit {number}") for number in range(5)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Keeper, "wake", lambda _: None)
+            ids = [await jobs.start(f"exit {number}") for number in range(5)]
         await killed(keeper)
         assert [(await result_of(jobs, id)).code for id in ids] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.seeds(4)
 def test_keepers_that_are_killed_at_any_moment_lose_no_job_and_run_none_twice(
     seed: int, tmp_path: Path
 ) -> None:
@@ -104,15 +115,16 @@ def test_keepers_that_are_killed_at_any_moment_lose_no_job_and_run_none_twice(
                         os.kill(keeper_of(jobs), signal.SIGKILL)
                     await jobs.wait_any([id for id in ids if await jobs.try_result(id) is None])
 
-            command = 'echo "$1" >> "$0/ran"; exit "$1"'
             ids = [
-                await jobs.start(["/bin/sh", "-c", command, str(tmp_path), str(number)])
+                await jobs.start(["/bin/sh", "-c", SHORT_OR_LONG, str(tmp_path), str(number)])
                 for number in range(count)
             ]
             killing = asyncio.ensure_future(kill_keepers())
             results = dict(await jobs.wait_all(ids))
             killing.cancel()
-            assert [results[id].code for id in ids] == list(range(count))
+            codes = [results[id].code for id in ids]
+            assert codes == [137 if number % 3 == 0 else number for number in range(count)]
+            assert all(results[id].out == b"said\n" for id in ids)
 
     start_and_kill()
     ran = (tmp_path / "ran").read_text().split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import socket
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from amper.supervisor.wire import (
     send,
     send_load,
 )
-from tests.handshakes import Process
+from tests.handshakes import SCRIPT_DEADLINE, Process
 
 Socket = socket.socket
 
@@ -119,7 +120,7 @@ def test_a_shim_that_finds_no_job_starts_nothing_and_ends_its_channel(rig: Rig) 
     assert records(rig.start([b"/bin/true"]))[-1].kind == GONE
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.seeds(3)
 def test_garbage_is_dropped_and_its_descriptors_are_closed(rig: Rig, seed: int) -> None:
     chosen = random.Random(seed)
     assert records(rig.start([b"/bin/true"]))[-1].kind == GONE
@@ -134,6 +135,18 @@ def test_garbage_is_dropped_and_its_descriptors_are_closed(rig: Rig, seed: int) 
     while rig.descriptors() > before:
         os.sched_yield()
     assert not rig.process.is_dead
+
+
+def test_a_keeper_that_takes_no_more_jobs_lets_nobody_believe_it(rig: Rig) -> None:
+    channel = rig.start([b"/bin/sleep", b"1000"])
+    channel.recv(1, socket.MSG_PEEK)
+    rig.orders.send(b"")
+    poll = select.poll()
+    poll.register(rig.orders, 0)
+    assert poll.poll(SCRIPT_DEADLINE * 1000)
+    with pytest.raises(BrokenPipeError):
+        send(rig.orders, numbered(JOB, 100))
+    channel.close()
 
 
 def test_channels_that_are_gone_before_their_job_begins_leave_nothing(rig: Rig) -> None:

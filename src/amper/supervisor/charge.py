@@ -95,7 +95,8 @@ class Charge:
         try:
             send(self.channel, record, [pidfd])
         except OSError:
-            """Nobody listens any more, which the reading half of the channel tells, too."""
+            # Nobody listens any more, or the kernel takes no descriptor now: too many are under way.
+            self.report(record)
         finally:
             os.close(pidfd)
 

@@ -125,6 +125,7 @@ class ContainedCommand(Command):
             self._delivery.let_go()
             self._withdraw()
         else:
+            self._delivery.wake()
             self._delivery.send(ASK)
 
     def let_run(self) -> None:
@@ -133,6 +134,7 @@ class ContainedCommand(Command):
 
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""
+        self._delivery.wake()
         self._delivery.send(INSIST)
 
     def is_stopped(self) -> bool | None:

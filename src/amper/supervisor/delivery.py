@@ -126,6 +126,10 @@ class Delivery:
         """Return the next record, END after the last, or None if there is none now."""
         return None if self._channel is None else receive(self._channel)
 
+    def wake(self) -> None:
+        """Let those on the way run on: a job may stop its supervisors, and nobody could end it then."""
+        self._keepers.wake()
+
     def send(self, order: bytes) -> None:
         """Send an order to whoever has the job, if anybody has."""
         if self._channel is not None:

@@ -16,21 +16,36 @@ from functools import partial
 from typing import Final
 
 from amper.process.descendants import children_of, hold_child, is_alive_at
-from amper.process.descriptors import Reserve
+from amper.process.descriptors import NO_DESCRIPTORS, Reserve
 from amper.process.scan import read_stat
 
 _NO_RESERVE: Final = Reserve()
 """Supervisors hold few descriptors, and none back."""
 
 
-def own_children() -> list[int]:
-    """Return our children, dead ones included."""
-    try:
-        with open("/proc/thread-self/children", "rb", buffering=0) as file:
-            return [int(pid) for pid in file.readall().split()]
-    except OSError:
-        # A kernel without CONFIG_PROC_CHILDREN.
-        return _children_by_parent(os.getpid())
+class OwnChildren:
+    """Our children, dead ones included, as often as it is called. A fork needs its own.
+
+    It holds what it reads from: that there is no child must never be said for want of a descriptor.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # A kernel without CONFIG_PROC_CHILDREN.
+            self._fd = -1
+
+    def __call__(self) -> list[int]:
+        """Return them. Raises OSError."""
+        if self._fd < 0:
+            return _children_by_parent(os.getpid())
+        listed = b""
+        while part := os.pread(self._fd, 65536, len(listed)):
+            listed += part
+        return [int(pid) for pid in listed.split()]
 
 
 def signal_descent(
@@ -44,8 +59,10 @@ def signal_descent(
     reached: set[int] = set()
 
     def signal_one(pid: int, pidfd: int) -> None:
-        group = None if pid in but else _group_of(pid)
-        if group is not None and group != but_group and _send(pid, pidfd, numbers):
+        # A look takes a descriptor, and a child of ours can be killed without one.
+        if pid in but or (but_group and _group_of(pid) in (None, but_group)):
+            return
+        if _send(pid, pidfd, numbers):
             reached.add(pid)
 
     _visit(roots, signal_one)
@@ -110,15 +127,17 @@ _children_of: Callable[[int], list[int]]
 
 
 def _children_by_parent(parent: int) -> list[int]:
-    """Find children where the kernel lists none: by a look at all processes."""
+    """Find children where the kernel lists none: by a look at all processes. Raises OSError."""
     found = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with contextlib.suppress(OSError, ValueError):
-                    stat = read_stat(int(name), _NO_RESERVE)
-                    if stat is not None and stat.parent == parent:
-                        found.append(int(name))
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = read_stat(int(name), _NO_RESERVE)
+        except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                raise
+            continue
+        if stat is not None and stat.parent == parent:
+            found.append(int(name))
     return found
 
 

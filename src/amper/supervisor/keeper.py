@@ -3,7 +3,8 @@
 It is the next subreaper above the shims: where one is killed, the keeper has its job.
 
 1. An exception that nobody handles would take down more than any signal: each step is inside a `try`,
-   and what fails is the job that it was about.
+   and what fails is the job that it was about. Where nothing but exceptions comes it ends: the shims
+   go on without it, and the next job gets another keeper.
 2. Nothing is imported late: the files may be gone, or be those of another version.
 3. It never is in the session or group of a job, and keeps nothing that a job could hold.
 """
@@ -21,7 +22,7 @@ from typing import Final
 from amper.process.spawn import KNOWN_SIGNATURES, NOT_EXECUTABLE
 from amper.supervisor.descent import is_alive
 from amper.supervisor.orphans import IsDone, Orphans
-from amper.supervisor.privileges import OomScore, become_subreaper
+from amper.supervisor.privileges import Privileges, become_subreaper
 from amper.supervisor.shim import Shim
 from amper.supervisor.wakeup import Wakeup, take_signals
 from amper.supervisor.wire import (
@@ -41,6 +42,10 @@ BROKEN: Final = 70
 """The exit code of a shim that met what it did not expect (EX_SOFTWARE)."""
 
 
+MOST_FAILURES: Final = 100
+"""So many in a row are no accident of one job."""
+
+
 class Ward:
     """A shim, and what the keeper holds to go on in its place."""
 
@@ -56,7 +61,7 @@ class Keeper:
     """Forks shims, and collects what becomes of them."""
 
     def __init__(self, orders: int, owner: int) -> None:
-        self._score = OomScore()
+        self._privileges = Privileges()
         self._orders = socket(fileno=orders)
         self._owner = owner
         self._has_orders = True
@@ -67,12 +72,17 @@ class Keeper:
 
     def run(self) -> None:
         """Work until the manager is gone, and every job with it."""
+        failures = 0
         while self._has_orders or self._wards or self._orphans.are_left:
             try:
                 self._wait()
                 self._orphans.collect(self._wards, self._shim_ended)
-            except Exception:  # noqa: BLE001 - see 1: there is nobody who could be told.
-                pass
+                failures = 0
+            except Exception:
+                # See 1: there is nobody who could be told.
+                failures += 1
+                if failures > MOST_FAILURES:
+                    raise
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -102,6 +112,8 @@ class Keeper:
                 return
             if record is END:
                 self._has_orders = False
+                # Whatever it was that ended it, nobody may believe that we take more.
+                self._orders.close()
                 return
             try:
                 (milliseconds,), (channel,) = record.numbers, record.fds
@@ -129,7 +141,7 @@ class Keeper:
         try:
             self._wakeup.forget()
             shim = Shim(ward.channel, ward.grace_period, self._owner)
-            shim.run(ward.shared, self._score)
+            shim.run(ward.shared, self._privileges)
         except BaseException:  # noqa: BLE001 - the keeper, which goes on in our place, sees the code.
             os._exit(BROKEN)
         os._exit(0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections import deque
@@ -69,7 +70,7 @@ class Keeper:
     """One keeper, as the manager that started it sees it. It ends when it is closed or collected."""
 
     def __init__(self, kernel: Kernel) -> None:
-        """Start it. Raises CannotStart."""
+        """Start it. Raises CannotStart, OSError."""
         self.rights = rights()
         self._pidfd = -1
         self._orders, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -95,7 +96,15 @@ class Keeper:
 
     def hand(self, channel: int, grace_period: float) -> bool:
         """Hand a job over; False if it cannot take one now. Raises OSError."""
+        self.wake()
         return send(self._orders, numbered(JOB, int(grace_period * 1000)), [channel])
+
+    def wake(self) -> None:
+        """Let it run on if somebody has stopped it."""
+        if self._pidfd >= 0:
+            # It may be gone, which its pidfd tells, or belong to a user that we no longer are.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def release(self) -> None:
         """Let it go: it ends when its last shim does."""
@@ -118,6 +127,9 @@ class Keeper:
 
     def __del__(self) -> None:
         # A manager that is dropped without being closed ends its keeper, and leaves nothing open.
+        if not hasattr(self, "_orders"):
+            # There was no descriptor for it, and nothing was started.
+            return
         self.release()
         if self._pidfd >= 0 and not self.collect():
             os.close(self._pidfd)
@@ -159,11 +171,18 @@ class Keepers:
         self._users -= 1
         self._watch()
 
+    def wake(self) -> None:
+        """Let all of them run on: where one is stopped, a stopped shim stays so, and its job with it."""
+        for keeper in (self._current, *self._former):
+            if keeper is not None:
+                keeper.wake()
+
     def close(self) -> asyncio.Future[None]:
         """End the keepers; the future is done when they are reaped, or will not end."""
         loop = self._kernel.loop
         self._closing = loop.create_future()
         self._retire()
+        self.wake()
         for keeper in self._former:
             if keeper.pidfd >= 0:
                 # Whoever began to close on a loop that is over may have come as far as this.

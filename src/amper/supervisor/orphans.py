@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from amper.supervisor.charge import ANY_CHANGE, Charge, is_end
-from amper.supervisor.descent import descent_of, own_children, signal_descent
+from amper.supervisor.descent import OwnChildren, descent_of, signal_descent
 from amper.supervisor.wire import GONE, ORPHANED, REAPED
 
 IsDone = bool
@@ -40,9 +40,10 @@ class Orphan:
 class Orphans:
     """The jobs that a keeper supervises itself."""
 
-    __slots__ = ("_children", "_has_owner", "_is_look_old", "_jobs", "_strays")
+    __slots__ = ("_children", "_has_owner", "_is_look_old", "_jobs", "_look", "_strays")
 
     def __init__(self) -> None:
+        self._look = OwnChildren()
         self._children: set[int] = set()
         """Those that a look has shown, and that were not collected since."""
         self._is_look_old = False
@@ -62,7 +63,7 @@ class Orphans:
 
         From then on the channel is ours.
         """
-        self._children = set(own_children())
+        self._children = set(self._look())
         if not leader:
             # It was killed after the fork, before it could tell: a leader leads its session.
             ours = {pid for job in self._jobs for pid in job.children}.union(shims)
@@ -118,7 +119,7 @@ class Orphans:
     def collect(self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]) -> None:
         """Take note of what became of children, and kill what is to be killed."""
         while True:
-            self._children = set(own_children())
+            self._children = set(self._look())
             self._is_look_old = False
             if not self._collect_dead(shims, shim_ended):
                 break
@@ -213,7 +214,10 @@ class Orphans:
 def _collect_shim(change: os.waitid_result, shim_ended: Callable[[int, IsDone], None]) -> None:
     # It may have changed once more since it was shown.
     change = os.waitid(os.P_PID, change.si_pid, ANY_CHANGE) or change
-    if is_end(change):
+    if change.si_code == os.CLD_STOPPED:
+        # A job may do that to the parent of its leader, and nobody could end it then.
+        os.kill(change.si_pid, signal.SIGCONT)
+    elif is_end(change):
         shim_ended(change.si_pid, change.si_code == os.CLD_EXITED and change.si_status == 0)
 
 

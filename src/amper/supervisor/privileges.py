@@ -1,10 +1,14 @@
-"""What a supervisor is to the kernel: the parent of orphans, and the last to go when memory runs out."""
+"""What a supervisor is to the kernel: the parent of orphans, and ahead of its jobs.
+
+It is the last to go when memory runs out, and may open as much as anybody.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import resource
 from typing import Final
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -23,7 +27,35 @@ def become_subreaper() -> None:
         raise OSError(number, os.strerror(number))
 
 
-class OomScore:
+class Privileges:
+    """What a supervisor has ahead of its jobs, which inherit what whoever started us had."""
+
+    __slots__ = ("_descriptors", "_score")
+
+    def __init__(self) -> None:
+        """Take them."""
+        self._score = _OomScore()
+        self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._open_more()
+
+    def drop(self) -> None:
+        """Give them up for a moment, in which a child is made."""
+        self._score.reset()
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._descriptors)
+
+    def take(self) -> None:
+        """Take them again."""
+        self._score.lower()
+        self._open_more()
+
+    def _open_more(self) -> None:
+        _, most = self._descriptors
+        with contextlib.suppress(OSError, ValueError):
+            # A keeper has a descriptor for each job, and whoever started it may have got more since.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class _OomScore:
     """Ours, lowered where that is allowed (it takes CAP_SYS_RESOURCE), and as it was before."""
 
     __slots__ = ("_lowered", "_original")

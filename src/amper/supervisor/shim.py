@@ -22,8 +22,8 @@ from typing import Final
 from amper.process.spawn import CannotStart, Program, ReportPipe, cannot_start, spawn
 from amper.process.terminals.gate import spawn_held
 from amper.supervisor.charge import ANY_CHANGE, Charge
-from amper.supervisor.descent import is_alive, own_children
-from amper.supervisor.privileges import OomScore, become_subreaper
+from amper.supervisor.descent import OwnChildren, is_alive
+from amper.supervisor.privileges import Privileges, become_subreaper
 from amper.supervisor.wakeup import Wakeup
 from amper.supervisor.wire import (
     FAILED,
@@ -49,24 +49,25 @@ class Shim:
         self._charge = Charge(self._channel, 0, grace_period)
         self._owner = owner
 
-    def run(self, shared: mmap.mmap, score: OomScore) -> None:
+    def run(self, shared: mmap.mmap, privileges: Privileges) -> None:
         """Supervise the job to its end. `shared` is where the keeper looks for the leader's pid."""
         os.setpgid(0, 0)
         close_all_but((0, 1, 2, self._channel.fileno(), self._owner))
         become_subreaper()
-        if not self._start(shared, score):
+        if not self._start(shared, privileges):
             return
         # Not earlier: its descriptors might have had the numbers of those that are passed on.
         wakeup = Wakeup()
-        while self._has_children():
-            self._wait(wakeup)
+        children = OwnChildren()
+        while self._has_children(children):
+            self._wait(wakeup, children)
         self._charge.report(GONE)
         while self._charge.has_unsent:
-            self._wait(wakeup)
+            self._wait(wakeup, children)
 
     # The start.
 
-    def _start(self, shared: mmap.mmap, score: OomScore) -> bool:
+    def _start(self, shared: mmap.mmap, privileges: Privileges) -> bool:
         """Start the command; return whether it was tried, and the owner knows."""
         fds = receive_load(self._channel)
         spec = Spec.from_file(fds[0])
@@ -77,7 +78,7 @@ class Shim:
             send(self._channel, numbered(STARTING, os.getpid()))
         except OSError:
             return False
-        score.reset()
+        privileges.drop()
         try:
             pid = self._spawn(spec, fds)
         except CannotStart as error:
@@ -87,7 +88,7 @@ class Shim:
         LEADER.pack_into(shared, 0, pid)
         self._charge.leader = pid
         self._charge.tell_started()
-        score.lower()
+        privileges.take()
         return True
 
     def _spawn(self, spec: Spec, fds: Sequence[int]) -> int:
@@ -124,7 +125,7 @@ class Shim:
 
     # The loop.
 
-    def _wait(self, wakeup: Wakeup) -> None:
+    def _wait(self, wakeup: Wakeup, children: OwnChildren) -> None:
         charge = self._charge
         poll = select.poll()
         poll.register(wakeup.fd, select.POLLIN)
@@ -137,13 +138,13 @@ class Shim:
             if fd == wakeup.fd:
                 wakeup.clear()
             elif fd == self._owner:
-                charge.lose_owner(own_children)
+                charge.lose_owner(children)
             else:
                 charge.send_unsent()
-                charge.obey(own_children)
+                charge.obey(children)
         charge.tick()
 
-    def _has_children(self) -> bool:
+    def _has_children(self, children: OwnChildren) -> bool:
         """Take note of what became of children, and kill if that is asked for; False at ECHILD."""
         charge = self._charge
         while True:
@@ -152,7 +153,7 @@ class Shim:
                     charge.child_changed(change)
             except ChildProcessError:
                 return False
-            if not charge.is_killing or not charge.kill(own_children()):
+            if not charge.is_killing or not charge.kill(children()):
                 return True
 
 
