@@ -265,9 +265,11 @@ class Core:
 
     def end(self, job: Job, ended_by: EndedBy) -> None:
         """Begin to end a job, if it is not over."""
+        if job.runner is None or job.runner.is_over:
+            return
         if job.status is JobStatus.QUEUED:
             self.end_queued(job, ended_by)
-        elif job.runner is not None:
+        else:
             job.runner.claim(ended_by)
             self.kill_soon(local_runner(job))
 

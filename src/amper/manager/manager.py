@@ -43,7 +43,13 @@ from amper.manager.closing import Closing
 from amper.manager.commands import CommandOptions, CommandRunner, Descendants
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
-from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose, own_streams
+from amper.manager.coroutines import (
+    CANCELLED,
+    CoroutineRunner,
+    check_awaitable,
+    dispose,
+    own_streams,
+)
 from amper.manager.foreground import TerminalRunner
 from amper.manager.runner import LocalRunner
 from amper.manager.waiting import Gathering, completions, follow, replay, wake
@@ -66,6 +72,11 @@ from amper.values import (
 GRACE_PERIOD: Final = 2.0
 
 NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
+
+NEVER_STARTED: Final = ExecResult(
+    CANCELLED, ended_by=EndedBy("cancel", "it was removed before it was started")
+)
+"""What `run` returns of a job that was in the queue, and is in no table now that could tell."""
 
 Infos = list[JobInfo]
 Ids = list[JobId]
@@ -287,7 +298,8 @@ class JobManager:
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
 
-        If the caller is cancelled the job is killed. If the job is stopped this goes on waiting.
+        If the caller is cancelled the job is killed. If the job is stopped, or removed while it runs,
+        this goes on waiting.
         """
         id = await self.start(command, **options)
         loop = self._core.enter()
@@ -296,6 +308,8 @@ class JobManager:
         result = job.result
         try:
             while result is None:
+                if job.runner is not None and job.runner.is_over:
+                    return NEVER_STARTED
                 # It is this call's own job, so that no waiter is left behind for long.
                 _, result = await self._change_of(job, loop)
                 # It may have ended after the stop, or the removal, that has woken us.
