@@ -280,6 +280,9 @@ class Core:
         runner.claim(ended_by)
         self.job_ended(runner, Ended(closed(runner.streams, CANCELLED)))
         runner.discard()
+        if runner.token is not None:
+            # Whoever has set it may have begun already with what the job was to do.
+            runner.token.cancel(ended_by.reason)
 
     def remove(self, job: Job) -> None:
         """Take a job out of the table. If it runs it goes on, and only `unfinished` still knows it."""
