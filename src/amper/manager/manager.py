@@ -393,7 +393,7 @@ class JobManager:
 
     async def try_result(self, id: JobId) -> ExecResult | None:
         """Return the result of a job that is over; None at once for any other."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.result is None:
             return None
         self._table.take(job)
@@ -596,7 +596,7 @@ class JobManager:
         """Let `cancel` trip `token` from now on, and nothing else. The last one that is set counts."""
         if not isinstance(token, CancellationToken):
             raise TypeError(f"a token is a CancellationToken, not {type(token).__name__}")
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is not None and job.runner is not None:
             job.runner.token = token
 
@@ -607,7 +607,7 @@ class JobManager:
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await _confirmed(self._lookup(id))
+        await _confirmed(self._owned(id))
         job, runner = self._reachable(id)
         if runner is None:
             return False
@@ -695,7 +695,7 @@ class JobManager:
 
     async def finish(self, id: JobId, result: ExecResult) -> bool:
         """Record the result of a job that runs elsewhere; False if it is unknown, over, or our own."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or not isinstance(job.runner, ChannelRunner):
             return False
         job.runner.finish(result)
@@ -706,7 +706,7 @@ class JobManager:
 
         One that runs goes on untracked: its waiters get None, and only the manager's end reaches it.
         """
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None:
             return False
         self._core.remove(job)
@@ -714,7 +714,7 @@ class JobManager:
 
     async def reap_finished(self) -> Infos:
         """Remove all jobs that are over and return what they were, by id."""
-        self._core.catch_up()
+        self._core.enter()
         finished = [job for job in self._table.jobs() if job.status.is_final]
         infos = [self._table.info(job) for job in finished]
         for job in finished:
@@ -756,7 +756,7 @@ class JobManager:
         a process group of 1 or below.
         """
         check_pgid(pgid)
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.runner is None:
             return
         self._add_group(job, pgid)
@@ -823,6 +823,11 @@ class JobManager:
         self._core.catch_up()
         return self._table.get(id)
 
+    def _owned(self, id: JobId) -> Job | None:
+        """Look a job up to change it. Raises WrongLoop where another loop may be changing it."""
+        self._core.enter()
+        return self._table.get(id)
+
     def _current(self, id: JobId) -> Job | None:
         """Look a job up, and bring it up to date."""
         job = self._lookup(id)
@@ -868,13 +873,13 @@ class JobManager:
 
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.runner is None or isinstance(job.runner, CommandRunner):
             return None
         return job
 
     def _command_runner(self, id: JobId) -> CommandRunner | None:
-        job = self._lookup(id)
+        job = self._owned(id)
         runner = None if job is None else job.runner
         return runner if isinstance(runner, CommandRunner) else None
 
