@@ -560,14 +560,14 @@ class JobManager:
         grace = self._checked_grace(grace_period)
         self._core.enter()
         job, runner = self._reachable(id)
-        if runner is None:
-            return False
         ended_by = EndedBy("kill", reason, by)
+        if runner is None:
+            return await self._core.kill_escaped(job, ended_by, grace)
         if job is not None and job.status is JobStatus.QUEUED:
             self._core.end_queued(job, ended_by)
             return True
         if not runner.is_killable:
-            return False
+            return await self._core.kill_escaped(runner.job, ended_by, grace)
         runner.claim(ended_by)
         return await self._core.cascade(runner, grace).waiter()
 
