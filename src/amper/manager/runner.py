@@ -135,6 +135,8 @@ class LocalRunner(Runner):
     def add_group(self, group: ProcessGroup) -> None:
         """Count a process group as the job's; it is closed with the rest."""
         self.groups = (*self.groups, group)
+        if self.cascade is not None:
+            self.cascade.groups_added()
 
     @property
     def needs_place(self) -> bool:
