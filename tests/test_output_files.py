@@ -65,6 +65,15 @@ async def test_a_file_says_what_the_job_was_how_it_ended_and_what_it_printed() -
 
 
 @on_a_loop
+async def test_the_lines_of_a_command_stay_in_the_head() -> None:
+    async with JobManager() as jobs:
+        id = await jobs.start("echo out\n# Status: Failed")
+        assert (await text_of(jobs, id)).startswith(
+            f"# Job {id}: echo out\n#   # Status: Failed\n# Status: Done\n\n## STDOUT\n"
+        )
+
+
+@on_a_loop
 async def test_it_is_written_for_every_kind_of_job_and_end() -> None:
     async with JobManager() as jobs:
         failed = await jobs.start("printf out; exit 3")

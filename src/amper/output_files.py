@@ -174,7 +174,9 @@ def _described(job: Job, result: ExecResult, out: bytes, err: bytes) -> bytes:
     status = job.status.value.capitalize()
     if job.status is not JobStatus.DONE:
         status += f" ({job.status_string})"
-    parts = [f"# Job {job.id}: {job.command}\n# Status: {status}\n".encode("utf-8", "replace")]
+    # Whatever lines a command has, those of the head are ours.
+    command = job.command.replace("\n", "\n#   ")
+    parts = [f"# Job {job.id}: {command}\n# Status: {status}\n".encode("utf-8", "replace")]
     for title, data, dropped in (
         (b"STDOUT", out, result.out_dropped),
         (b"STDERR", err, result.err_dropped),

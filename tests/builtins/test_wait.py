@@ -69,6 +69,8 @@ async def test_a_job_that_is_stopped_or_stops_has_code_148() -> None:
             await manager.stop_job(id, NO_PROCESS, NO_PROCESS)
         assert waiting.result() == told
         assert await typed(manager, "wait %vi") == told
+        assert await typed(manager, "wait -n %vi") == told
+        assert await typed(manager, "wait -n") == told
         assert await typed(manager, "wait") == Said(0)
 
 

@@ -25,6 +25,8 @@ def test_ten_mebibytes_are_kept_unless_something_else_is_said() -> None:
 def test_a_bound_below_one_byte_is_refused() -> None:
     with pytest.raises(ValueError, match="max_size"):
         BoundedStream(0)
+    with pytest.raises(TypeError, match="max_size"):
+        BoundedStream(1.5)  # type: ignore[arg-type]
 
 
 def test_the_last_bytes_are_kept_and_the_others_are_counted() -> None:

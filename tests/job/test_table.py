@@ -126,6 +126,15 @@ def test_the_first_who_ends_a_job_is_the_one() -> None:
     assert job.result.ended_by == KILLED
 
 
+def test_a_result_that_was_passed_on_does_not_say_who_ended_this_job() -> None:
+    """A coroutine that waits for another job, and returns what that came to, was ended by nobody."""
+    bench = Workbench()
+    job = bench.end(bench.add(), ExecResult(143, b"out", ended_by=KILLED))
+    assert job.status_string == "failed:143"
+    assert job.result == ExecResult(143, b"out")
+    assert bench.table.info(job).ended_by is None
+
+
 def test_a_lost_job_has_no_code() -> None:
     bench = Workbench()
     job = bench.end(bench.add(), ExecResult(1), is_lost=True)

@@ -158,6 +158,21 @@ async def test_the_token_that_a_job_had_before_has_nothing_to_say_any_more() -> 
         assert await jobs.get_status_string(id) == "running"
 
 
+@pytest.mark.parametrize("way", ["cancel", "kill", "aclose"])
+@on_all_loops
+async def test_the_token_of_a_queued_job_is_tripped_although_the_job_never_starts(way: str) -> None:
+    async with JobManager(max_running=1) as jobs:
+        jobs.spawn("work", endless())
+        id, token = jobs.spawn("work", endless()), CancellationToken()
+        await jobs.set_cancel_token(id, token)
+        if way == "aclose":
+            await jobs.aclose(reason="because")
+        else:
+            assert await getattr(jobs, way)(id, reason="because")
+        assert (token.is_cancelled, token.reason) == (True, "because")
+        assert await jobs.get_status_string(id) == "killed:130"
+
+
 @pytest.mark.parametrize("is_cancelled_here", [True, False])
 @on_all_loops
 async def test_a_job_that_ends_badly_after_its_token_was_tripped_was_killed(

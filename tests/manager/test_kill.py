@@ -25,7 +25,7 @@ from tests.handshakes import (
 from tests.places import everywhere
 from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
-from tests.work import endless, info_of, on_a_loop
+from tests.work import endless, info_of, on_a_loop, turn
 
 
 @everywhere
@@ -283,6 +283,25 @@ async def test_the_groups_of_somebody_elses_processes_are_killed_with_their_job(
             assert await jobs.kill(spawned)
             assert process.is_dead
         assert await jobs.get_status_string(spawned) == "killed:130"
+
+
+@pytest.mark.parametrize("child", ["behave", "ignore_term"])
+@everywhere
+async def test_a_group_that_is_recorded_during_a_kill_is_killed_too(child: str) -> None:
+    """The work that was asked to end has started one more, and ends before anybody insists."""
+    with leading(unruly(child)) as (pid, _), watching(pid) as process:
+        async with JobManager(grace_period=0.05) as jobs:
+
+            async def work() -> None:
+                try:
+                    await endless()
+                finally:
+                    await jobs.add_pgid(JobId(1), pid)
+
+            id = jobs.spawn("work", work())
+            await turn()
+            assert await jobs.kill(id)
+            assert process.is_dead
 
 
 # What kill cannot do.

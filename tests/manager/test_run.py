@@ -11,6 +11,7 @@ from amper import EndedBy, ExecResult, JobId, JobManager, ManagerClosed
 from tests.handshakes import said, watching
 from tests.support import cancelled, on_all_loops
 from tests.unruly import unruly
+from tests.work import endless, turn
 
 
 @on_all_loops
@@ -82,6 +83,24 @@ async def test_run_has_its_result_when_its_job_is_removed_and_ends_at_once() -> 
             removing = asyncio.ensure_future(jobs.remove(JobId(1)))
             assert await running == ExecResult(0, b"ready\nxxxend")
             assert await removing
+
+
+@pytest.mark.parametrize("is_caller_cancelled", [False, True])
+@on_all_loops
+async def test_run_ends_when_its_job_is_removed_from_the_queue(is_caller_cancelled: bool) -> None:
+    async with JobManager(max_running=1) as jobs:
+        jobs.spawn("work", endless())
+        running = asyncio.ensure_future(jobs.run(["true"]))
+        await turn()
+        assert await jobs.get_status_string(JobId(2)) == "queued"
+        assert await jobs.remove(JobId(2))
+        if is_caller_cancelled:
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        else:
+            reason = "it was removed before it was started"
+            assert await running == ExecResult(130, ended_by=EndedBy("cancel", reason))
 
 
 @on_all_loops

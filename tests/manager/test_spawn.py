@@ -112,6 +112,15 @@ async def test_a_result_is_taken_as_it_is() -> None:
             assert await jobs.get_status_string(id) == status
 
 
+@pytest.mark.parametrize("code", [True, 1.0, "1"])
+@on_all_loops
+async def test_a_code_that_is_no_number_of_an_exit_is_an_error_of_the_job(code: Any) -> None:
+    async with JobManager() as jobs:
+        result = await result_of(jobs, jobs.spawn("work", give(ExecResult(code))))
+        assert result.code == 1
+        assert b"the code of an ExecResult is an int" in result.err
+
+
 @pytest.mark.parametrize(
     "error, told",
     [

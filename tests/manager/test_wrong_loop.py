@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from amper import (
+    CancellationToken,
+    ExecResult,
     JobId,
     JobManager,
     WrongLoop,
@@ -18,6 +20,7 @@ from amper import (
 from tests.handshakes import result_of
 from tests.support import run
 from tests.work import (
+    NO_PROCESS,
     endless,
     give,
 )
@@ -38,6 +41,20 @@ WRONG: dict[str, Callable[[JobManager, JobId], Coroutine[Any, Any, Any]]] = {
     "register": lambda jobs, id: jobs.register("elsewhere", oneshot()[1]),
     "start": lambda jobs, id: jobs.start(["true"]),
     "aclose": lambda jobs, id: jobs.aclose(),
+    "signal": lambda jobs, id: jobs.signal(id, 0),
+    "stop": lambda jobs, id: jobs.stop(id),
+    "resume": lambda jobs, id: jobs.resume(id),
+    "foreground": lambda jobs, id: jobs.foreground(id),
+    "finish": lambda jobs, id: jobs.finish(id, ExecResult(0)),
+    "remove": lambda jobs, id: jobs.remove(id),
+    "reap_finished": lambda jobs, id: jobs.reap_finished(),
+    "try_result": lambda jobs, id: jobs.try_result(id),
+    "write_stdin": lambda jobs, id: jobs.write_stdin(id, b""),
+    "close_stdin": lambda jobs, id: jobs.close_stdin(id),
+    "stop_job": lambda jobs, id: jobs.stop_job(id, NO_PROCESS, NO_PROCESS),
+    "resume_job": lambda jobs, id: jobs.resume_job(id),
+    "add_pgid": lambda jobs, id: jobs.add_pgid(id, NO_PROCESS),
+    "set_cancel_token": lambda jobs, id: jobs.set_cancel_token(id, CancellationToken()),
 }
 
 

@@ -174,6 +174,14 @@ def test_a_number_that_no_group_has_finds_none() -> None:
         assert ProcessGroup.find(child, Reserve()) is None
 
 
+def test_our_own_group_is_nobodys_job() -> None:
+    """A process that a script has started has no group of its own, and its host must not die of it."""
+    group = ProcessGroup.find(os.getpgrp(), Reserve())
+    if group is not None:
+        group.close()
+    assert group is None
+
+
 # The watch.
 
 

@@ -17,7 +17,7 @@ MANUAL: Final = Manual(
 Wait until the jobs are over, or all of them if none is named. The code is that of the last one
 named; 0 if none is named; 127 if it is not there, and 148 if it is stopped or stops.
 
-  -n   wait for one of them, whichever is over first, and return its code
+  -n   wait for one of them, whichever is over first, and return its code; 127 if there is none
 
 A bare number is a pid.
 """,
@@ -44,9 +44,13 @@ async def _wait_for(manager: JobManager, target: str, report: Report) -> None:
         return
     report.code = await code_of(manager, id)
     if report.code == STOPPED_CODE:
-        info = await manager.get(id)
-        if info is not None and info.status is JobStatus.STOPPED:
-            report.complain(f"job {id} is stopped: bg %{id} lets it run on", STOPPED_CODE)
+        await _complain_if_stopped(manager, id, report)
+
+
+async def _complain_if_stopped(manager: JobManager, id: JobId, report: Report) -> None:
+    info = await manager.get(id)
+    if info is not None and info.status is JobStatus.STOPPED:
+        report.complain(f"job {id} is stopped: bg %{id} lets it run on", STOPPED_CODE)
 
 
 async def _wait_for_next(manager: JobManager, targets: Sequence[str], report: Report) -> None:
@@ -58,6 +62,8 @@ async def _wait_for_next(manager: JobManager, targets: Sequence[str], report: Re
     first = await manager.wait_any(ids)
     if first is None:
         report.code = NOT_FOUND
+        for id in ids:
+            await _complain_if_stopped(manager, id, report)
     else:
         report.data, result = first
         report.code = result.code

@@ -226,7 +226,9 @@ class _Storage(io.BytesIO):
 
 
 def checked_size(max_size: int) -> int:
-    """Return how much a ring may keep. Raises ValueError for less than a byte."""
+    """Return how much a ring may keep. Raises ValueError for less than a byte, TypeError for no int."""
+    if not isinstance(max_size, int):
+        raise TypeError(f"max_size is an int, not {type(max_size).__name__}")
     if max_size < 1:
         raise ValueError("max_size must be at least 1 byte")
     return max_size

@@ -173,7 +173,8 @@ class JobTable:
             status = next_status(before, _ending(report, ended_by))
         except InternalError as error:
             raise self._bug(job, f"job {job.id}: {error.what}") from None
-        if ended_by is not None:
+        if ended_by is not result.ended_by:
+            # A result that was passed on may tell who ended another job.
             result = _with_ended_by(result, ended_by)
         now = self._clock()
         if now <= self._last_finished:
@@ -339,7 +340,7 @@ def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
     return streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
 
 
-def _with_ended_by(result: ExecResult, ended_by: EndedBy) -> ExecResult:
+def _with_ended_by(result: ExecResult, ended_by: EndedBy | None) -> ExecResult:
     # `dataclasses.replace` costs ten times that.
     return ExecResult(
         result.code,

@@ -67,14 +67,22 @@ class Closing:
         core = self._core
         for job in core.admission.queued():
             core.end_queued(job, ended_by)
-        cascades = []
+        looking = core.look_for_escaped()
+        cascades, reached = [], set()
         for count, runner in enumerate(core.unfinished(), 1):
             runner.claim(ended_by)
             runner.close()
             if runner.is_killable:
                 cascades.append(core.cascade(runner, self._grace_period))
+                reached.add(runner.mark)
             if count % STEPS_PER_TURN == 0:
                 await self._until(loop_turn(core.enter()))
+        await self._until(looking)
+        for id, escaped in looking.result().items():
+            # A cascade of the job's own finds them too.
+            if escaped.mark not in reached:
+                grace_period = self._grace_period
+                cascades.append(core.cascade_escaped(id, escaped, ended_by, grace_period))
         for cascade in cascades:
             await self._until(cascade.waiter())
 

@@ -26,6 +26,7 @@ from amper.job.table import START, JobTable
 from amper.manager.admission import Admission
 from amper.manager.channels import ChannelRunner
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
+from amper.manager.escaped import Escaped, look_for_escaped, may_have_escaped
 from amper.manager.killing import Cascade, Steps
 from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
@@ -60,6 +61,8 @@ class Core:
         self.untracked: set[LocalRunner] = set()
         """Of jobs that were removed while they ran."""
         self.remains = Remains()
+        self._escaped: dict[JobId, Escaped] = {}
+        """Those that are being killed."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._keepers: Keepers | None = None
@@ -266,9 +269,11 @@ class Core:
 
     def end(self, job: Job, ended_by: EndedBy) -> None:
         """Begin to end a job, if it is not over."""
+        if job.runner is None or job.runner.is_over:
+            return
         if job.status is JobStatus.QUEUED:
             self.end_queued(job, ended_by)
-        elif job.runner is not None:
+        else:
             job.runner.claim(ended_by)
             self.kill_soon(local_runner(job))
 
@@ -289,6 +294,56 @@ class Core:
         token.cancel(reason)
         return True
 
+    def kill_escaped(
+        self, job: Job | None, ended_by: EndedBy, grace_period: float
+    ) -> asyncio.Future[bool]:
+        """Kill what a command that is over has left outside of its group.
+
+        The future tells whether there was anything, and all of it died. Nobody needs to wait for it.
+        """
+        outcome: asyncio.Future[bool] = self.enter().create_future()
+
+        def settle(is_dead: bool) -> None:
+            if not outcome.done():
+                outcome.set_result(is_dead)
+
+        def found(escaped: dict[JobId, Escaped]) -> None:
+            if job is None or job.id not in escaped:
+                settle(False)
+                return
+            cascade = self.cascade_escaped(job.id, escaped[job.id], ended_by, grace_period)
+            cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
+
+        if may_have_escaped(job) and self._kernel is not None and not self.is_closed:
+            look_for_escaped(self._kernel, found)
+        else:
+            settle(False)
+        return outcome
+
+    def cascade_escaped(
+        self, id: JobId, found: Escaped, ended_by: EndedBy, grace_period: float
+    ) -> Cascade:
+        """Begin to end what carries a job's mark, or join whoever has begun."""
+        runner = self._escaped.setdefault(id, found)
+        runner.claim(ended_by)
+        cascade = self.cascade(runner, grace_period)
+        cascade.waiter().add_done_callback(lambda _: self._escaped.pop(id, None))
+        return cascade
+
+    def look_for_escaped(self) -> asyncio.Future[dict[JobId, Escaped]]:
+        """Look what all commands of this manager have left outside of their groups."""
+        outcome: asyncio.Future[dict[JobId, Escaped]] = self.enter().create_future()
+
+        def found(escaped: dict[JobId, Escaped]) -> None:
+            if not outcome.done():
+                outcome.set_result(escaped)
+
+        if self._kernel is None:
+            found({})
+        else:
+            look_for_escaped(self._kernel, found)
+        return outcome
+
     def end_queued(self, job: Job, ended_by: EndedBy) -> None:
         """End a job that was never started."""
         self.admission.withdraw(job)
@@ -296,6 +351,9 @@ class Core:
         runner.claim(ended_by)
         self.job_ended(runner, Ended(closed(runner.streams, CANCELLED)))
         runner.discard()
+        if runner.token is not None:
+            # Whoever has set it may have begun already with what the job was to do.
+            runner.token.cancel(ended_by.reason)
 
     def remove(self, job: Job) -> None:
         """Take a job out of the table. If it runs it goes on, and only `unfinished` still knows it."""
@@ -314,7 +372,7 @@ class Core:
     def unfinished(self) -> list[LocalRunner]:
         """Return the runners of which something may be left."""
         tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
-        return [*tracked, *self.untracked, *self.remains.all()]
+        return [*tracked, *self.untracked, *self.remains.all(), *self._escaped.values()]
 
     def sweep_remains(self) -> None:
         """Let go of some of what finished jobs have left behind, if it is dead."""

@@ -296,7 +296,7 @@ def check_result(result: ExecResult) -> None:
                 f"the output of an ExecResult is bytes, not {type(output).__name__}: "
                 "ExecResult.success(...) and .failure(...) encode text"
             )
-    if not isinstance(result.code, int):
+    if isinstance(result.code, bool) or not isinstance(result.code, int):
         raise TypeError(f"the code of an ExecResult is an int, not {type(result.code).__name__}")
 
 

@@ -167,11 +167,14 @@ class Cascade(Verdict):
         self._check()
 
     def groups_added(self) -> None:
-        """There is more to be ended than before."""
+        """There is more to be ended than before, and it has not been asked."""
         if self.outcome is None and self._next_step != "ask":
+            known = len(self._watches)
             self._watch_groups()
-            self._signal(signal.SIGKILL if self._next_step == "give up" else signal.SIGTERM)
-            self._signal(signal.SIGCONT)
+            first = signal.SIGKILL if self._next_step == "give up" else signal.SIGTERM
+            for watch in self._watches[known:]:
+                watch.group.signal(first)
+                watch.group.signal(signal.SIGCONT)
             self._check()
 
     def abandon(self) -> None:
@@ -201,6 +204,8 @@ class Cascade(Verdict):
 
     def _watch_groups(self) -> None:
         """Watch every group of the job, also those that it got after the cascade began."""
+        if self._kernel is None and self._runner.groups:
+            self._kernel = self._runner.reports.kernel
         if self._kernel is not None:
             known = {watch.group for watch in self._watches}
             new = [group for group in self._runner.watched_groups if group not in known]

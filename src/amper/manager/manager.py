@@ -42,7 +42,7 @@ from amper.manager.closing import Closing
 from amper.manager.commands import CommandOptions, CommandRunner, Descendants
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
-from amper.manager.coroutines import CoroutineRunner, check_awaitable, dispose
+from amper.manager.coroutines import CANCELLED, CoroutineRunner, check_awaitable, dispose
 from amper.manager.foreground import bring_to_front, terminal_runner
 from amper.manager.lookups import Lookups, confirmed
 from amper.manager.runner import LocalRunner
@@ -52,6 +52,12 @@ from amper.process.spawn import CommandLine, Program
 from amper.values import Containment, EndedBy, ExecResult, JobId, JobInfo, JobStatus
 
 GRACE_PERIOD: Final = 2.0
+
+
+NEVER_STARTED: Final = ExecResult(
+    CANCELLED, ended_by=EndedBy("cancel", "it was removed before it was started")
+)
+"""What `run` returns of a job that was in the queue, and is in no table now that could tell."""
 
 
 class JobManager(Lookups):
@@ -267,7 +273,8 @@ class JobManager(Lookups):
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
 
-        If the caller is cancelled the job is killed. If the job is stopped this goes on waiting.
+        If the caller is cancelled the job is killed. If the job is stopped, or removed while it runs,
+        this goes on waiting.
         """
         id = await self.start(command, **options)
         loop = self._core.enter()
@@ -276,6 +283,8 @@ class JobManager(Lookups):
         result = job.result
         try:
             while result is None:
+                if job.runner is not None and job.runner.is_over:
+                    return NEVER_STARTED
                 # It is this call's own job, so that no waiter is left behind for long.
                 _, result = await change_of(self._table, job, loop)
                 # It may have ended after the stop, or the removal, that has woken us.
@@ -352,7 +361,7 @@ class JobManager(Lookups):
 
     async def try_result(self, id: JobId) -> ExecResult | None:
         """Return the result of a job that is over; None at once for any other."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.result is None:
             return None
         self._table.take(job)
@@ -394,14 +403,14 @@ class JobManager(Lookups):
         grace = self._checked_grace(grace_period)
         self._core.enter()
         job, runner = self._reachable(id)
-        if runner is None:
-            return False
         ended_by = EndedBy("kill", reason, by)
+        if runner is None:
+            return await self._core.kill_escaped(job, ended_by, grace)
         if job is not None and job.status is JobStatus.QUEUED:
             self._core.end_queued(job, ended_by)
             return True
         if not runner.is_killable:
-            return False
+            return await self._core.kill_escaped(runner.job, ended_by, grace)
         runner.claim(ended_by)
         return await self._core.cascade(runner, grace).waiter()
 
@@ -419,7 +428,7 @@ class JobManager(Lookups):
         """Let `cancel` trip `token` from now on, and nothing else. The last one that is set counts."""
         if not isinstance(token, CancellationToken):
             raise TypeError(f"a token is a CancellationToken, not {type(token).__name__}")
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is not None and job.runner is not None:
             job.runner.token = token
 
@@ -430,7 +439,7 @@ class JobManager(Lookups):
         ValueError for a number that is no signal.
         """
         number = checked_signal(sig)
-        await confirmed(self._lookup(id))
+        await confirmed(self._owned(id))
         job, runner = self._reachable(id)
         if runner is None:
             return False
@@ -483,7 +492,7 @@ class JobManager(Lookups):
 
     async def finish(self, id: JobId, result: ExecResult) -> bool:
         """Record the result of a job that runs elsewhere; False if it is unknown, over, or our own."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or not isinstance(job.runner, ChannelRunner):
             return False
         job.runner.finish(result)
@@ -494,7 +503,7 @@ class JobManager(Lookups):
 
         One that runs goes on untracked: its waiters get None, and only the manager's end reaches it.
         """
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None:
             return False
         self._core.remove(job)
@@ -502,7 +511,7 @@ class JobManager(Lookups):
 
     async def reap_finished(self) -> list[JobInfo]:
         """Remove all jobs that are over and return what they were, by id."""
-        self._core.catch_up()
+        self._core.enter()
         finished = [job for job in self._table.jobs() if job.status.is_final]
         infos = [self._table.info(job) for job in finished]
         for job in finished:
@@ -538,7 +547,7 @@ class JobManager(Lookups):
         a process group of 1 or below.
         """
         check_pgid(pgid)
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.runner is None:
             return
         local_runner(job).put_down_group(pgid)
@@ -577,6 +586,11 @@ class JobManager(Lookups):
         await self._closing.close(self._checked_grace(grace_period), reason)
 
     # Records and runners.
+
+    def _owned(self, id: JobId) -> Job | None:
+        """Look a job up to change it. Raises WrongLoop where another loop may be changing it."""
+        self._core.enter()
+        return self._table.get(id)
 
     def _awaited(self, ids: Iterable[JobId] | None) -> Iterable[Job]:
         """Return the jobs that somebody waits for, brought up to date."""
@@ -617,13 +631,13 @@ class JobManager(Lookups):
 
     def _recordable(self, id: JobId) -> Job | None:
         """Return a job whose stops the embedder records: not a command of ours, and not over."""
-        job = self._lookup(id)
+        job = self._owned(id)
         if job is None or job.runner is None or isinstance(job.runner, CommandRunner):
             return None
         return job
 
     def _command_runner(self, id: JobId) -> CommandRunner | None:
-        job = self._lookup(id)
+        job = self._owned(id)
         runner = None if job is None else job.runner
         return runner if isinstance(runner, CommandRunner) else None
 

@@ -141,6 +141,8 @@ class LocalRunner(Runner):
     def add_group(self, group: ProcessGroup) -> None:
         """Count a process group as the job's; it is closed with the rest."""
         self.groups = (*self.groups, group)
+        if self.cascade is not None:
+            self.cascade.groups_added()
 
     def put_down_process(self, pid: int, pgid: int) -> None:
         """Put down which process of the embedder's works for the job now, in which group."""

@@ -62,11 +62,14 @@ class ProcessGroup:
 
     @classmethod
     def find(cls, pgid: int, reserve: Reserve, member: int | None = None) -> ProcessGroup | None:
-        """Return the group that has this number now, or None if there is none.
+        """Return the group that has this number now, or None if there is none, or if it is our own.
 
+        Whoever records a process that never got a group of its own must not end its host by that.
         `member` is a process that is likely to be in it: without that or a leader that lives, only a
         look at all processes finds one.
         """
+        if pgid == os.getpgrp():
+            return None
         try:
             os.killpg(pgid, 0)
         except ProcessLookupError:

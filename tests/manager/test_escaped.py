@@ -1,0 +1,108 @@
+"""Daemons of commands that are over: nothing is held for them, and they are found all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+import pytest
+
+from amper import JobId, JobManager
+from amper.manager import escaped
+from amper.process.scan import ProcessScanner
+from tests.handshakes import Process, result_of, said, watching
+from tests.places import everywhere
+from tests.support import on_all_loops
+from tests.unruly import unruly
+from tests.work import give
+
+
+async def left_by_daemon(jobs: JobManager, stack: contextlib.ExitStack) -> tuple[JobId, Process]:
+    """Start a command that leaves a daemon, and see it end."""
+    id = await jobs.start(unruly("double_fork_setsid"))
+    (pid,) = await said(jobs, id)
+    daemon = stack.enter_context(watching(pid))
+    assert (await result_of(jobs, id)).code == 0
+    return id, daemon
+
+
+@everywhere
+async def test_a_kill_reaches_the_daemon_of_a_command_that_is_over_and_no_other() -> None:
+    with contextlib.ExitStack() as stack:
+        async with JobManager(grace_period=1000) as jobs:
+            id, daemon = await left_by_daemon(jobs, stack)
+            _, beside = await left_by_daemon(jobs, stack)
+            assert await jobs.kill(id)
+            assert (daemon.is_dead, beside.is_dead) == (True, False)
+            assert not await jobs.kill(id)
+            assert await jobs.get_status_string(id) == "done:0"
+
+
+@everywhere
+async def test_the_end_of_the_block_reaches_the_daemons_of_all_that_is_over() -> None:
+    with contextlib.ExitStack() as stack:
+        async with JobManager(grace_period=1000) as jobs:
+            _, first = await left_by_daemon(jobs, stack)
+            removed, second = await left_by_daemon(jobs, stack)
+            await jobs.remove(removed)
+            running = await jobs.start(unruly("behave"))
+        assert (first.is_dead, second.is_dead) == (True, True)
+        assert await jobs.get_status_string(running) == "killed:143"
+
+
+@on_all_loops
+async def test_several_who_kill_at_once_have_one_answer() -> None:
+    with contextlib.ExitStack() as stack:
+        async with JobManager(grace_period=1000) as jobs:
+            id, daemon = await left_by_daemon(jobs, stack)
+            assert await asyncio.gather(*(jobs.kill(id) for _ in range(3))) == [True] * 3
+            assert daemon.is_dead
+
+
+@on_all_loops
+async def test_a_caller_that_is_cancelled_leaves_a_kill_that_goes_on() -> None:
+    with contextlib.ExitStack() as stack:
+        async with JobManager(grace_period=1000) as jobs:
+            id, daemon = await left_by_daemon(jobs, stack)
+            killing = asyncio.ensure_future(jobs.kill(id))
+            await asyncio.sleep(0)
+            killing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await killing
+            await asyncio.to_thread(daemon.wait)
+
+
+@on_all_loops
+async def test_a_job_that_never_was_a_process_is_not_looked_for() -> None:
+    async with JobManager() as jobs:
+        await result_of(jobs, await jobs.start(["true"]))
+        id = jobs.spawn("work", give())
+        await result_of(jobs, id)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(ProcessScanner, "ask_for_marks")
+            assert not await jobs.kill(id)
+        await jobs.aclose()
+        assert not await jobs.kill(JobId(1))
+
+
+@on_all_loops
+async def test_where_nobody_can_look_the_manager_ends_all_the_same() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        jobs = JobManager()
+        await result_of(jobs, await jobs.start(["true"]))
+        patch.setattr(escaped, "KILL_LIMIT", 0.01)
+        patch.setattr(ProcessScanner, "ask_for_marks", lambda *_: None)
+        assert not await jobs.kill(JobId(1))
+        await jobs.aclose()
+
+
+@on_all_loops
+async def test_a_mark_that_somebody_has_made_up_is_no_jobs() -> None:
+    async with JobManager(grace_period=1000) as jobs:
+        shown = await jobs.run(["printenv", "AMPER_JOB"])
+        prefix = shown.text_out().rpartition("-")[0]
+        for number in ("", "0", "x", "-1", "9" * 5000):
+            mark = {"AMPER_JOB": f"{prefix}-{number}"}
+            await jobs.start(unruly("behave"), env=dict(os.environ) | mark)
+        assert not await jobs.kill(JobId(1))
