@@ -40,13 +40,23 @@ class Orphan:
 class Orphans:
     """The jobs that a keeper supervises itself."""
 
-    __slots__ = ("_children", "_has_owner", "_is_look_old", "_jobs", "_look", "_strays")
+    __slots__ = (
+        "_children",
+        "_has_heirs",
+        "_has_owner",
+        "_is_look_old",
+        "_jobs",
+        "_look",
+        "_strays",
+    )
 
     def __init__(self) -> None:
         self._look = OwnChildren()
         self._children: set[int] = set()
         """Those that a look has shown, and that were not collected since."""
         self._is_look_old = False
+        self._has_heirs = False
+        """Whether somebody was collected after the look: its children are ours, and were not seen."""
         self._jobs: list[Orphan] = []
         self._strays: set[int] = set()
         self._has_owner = True
@@ -54,7 +64,7 @@ class Orphans:
     @property
     def are_left(self) -> bool:
         """Whether there is anything to supervise."""
-        return bool(self._jobs or self._strays)
+        return bool(self._jobs or self._strays) or self._has_heirs
 
     def take_over(
         self, channel: int, leader: int, grace_period: float, shims: Collection[int]
@@ -104,7 +114,9 @@ class Orphans:
                 poll.register(job.charge.channel.fileno(), wanted)
 
     def timeout(self) -> int | None:
-        """Return the milliseconds until `tick` has something to do."""
+        """Return the milliseconds until there is something to do that nobody tells."""
+        if self._has_heirs:
+            return 0
         return min(
             (t for job in self._jobs if (t := job.charge.timeout()) is not None), default=None
         )
@@ -120,8 +132,9 @@ class Orphans:
         """Take note of what became of children, and kill what is to be killed."""
         while True:
             self._children = set(self._look())
-            self._is_look_old = False
+            self._is_look_old = self._has_heirs = False
             if not self._collect_dead(shims, shim_ended):
+                self._has_heirs = False
                 break
             if self._is_look_old:
                 # Only when no shim has died since may what the look has shown be shared out: then
@@ -135,6 +148,9 @@ class Orphans:
                 signal_descent(self._strays, [signal.SIGKILL])
             if not any(is_new):
                 break
+        if self._has_heirs:
+            # Another look comes, after those who are waiting: whoever forks without end would keep us here.
+            return
         for job in list(self._jobs):
             self._bury(job)
 
@@ -176,6 +192,7 @@ class Orphans:
         else:
             os.waitid(os.P_PID, pid, ANY_CHANGE)
         if is_end(change):
+            self._has_heirs = True
             self._children.discard(pid)
             self._strays.discard(pid)
             for job in whose:
