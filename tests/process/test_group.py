@@ -235,7 +235,7 @@ async def test_members_that_left_the_group_count_and_are_signalled() -> None:
             await leader.death()
             await turns(10)
             assert told.count == 0
-            assert child in watch.survivors()
+            assert child in watch.known
             watch.signal_members(signal.SIGTERM)
             await turns_until(lambda: told.count > 0)
             assert process.is_dead

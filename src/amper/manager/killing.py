@@ -19,6 +19,7 @@ from amper.manager.runner import LocalRunner
 from amper.manager.waiting import Verdict
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
+from amper.process.scan import Look
 from amper.process.sweep import Sweep
 
 KILL_LIMIT: Final = 5.0
@@ -27,7 +28,7 @@ KILL_LIMIT: Final = 5.0
 STEPS_PER_TURN: Final = 50
 """Signals for this many jobs take about a millisecond."""
 
-Step = Literal["ask", "insist", "give up"]
+Step = Literal["ask", "insist", "look", "give up"]
 
 
 class Steps:
@@ -97,7 +98,8 @@ class Steps:
 class Cascade(Verdict):
     """Ends one job and everything of its process groups, and tells whether that was proved.
 
-    It has three steps: ask, insist, give up. Each comes at its deadline, unless nothing is left.
+    It asks, and insists; then it looks who is left, and gives up where somebody is, or the look does
+    not come to its end. Each step comes at its deadline, unless nothing is left.
     """
 
     __slots__ = (
@@ -136,7 +138,7 @@ class Cascade(Verdict):
     def hurry(self, grace_period: float) -> None:
         """Insist no later than `grace_period` from now."""
         deadline = self._loop.time() + grace_period
-        if deadline >= self._deadline or self._next_step == "give up":
+        if deadline >= self._deadline or self._has_insisted:
             return
         self._deadline = deadline
         self._grace_period = grace_period
@@ -155,8 +157,10 @@ class Cascade(Verdict):
             self._ask()
         elif self._next_step == "insist":
             self._insist()
+        elif self._next_step == "look":
+            self._look()
         else:
-            self._give_up()
+            self._give_up(set())
 
     def work_ended(self) -> None:
         """The work itself is over; what is left are its process groups."""
@@ -171,7 +175,7 @@ class Cascade(Verdict):
         if self.outcome is None and self._next_step != "ask":
             known = len(self._watches)
             self._watch_groups()
-            first = signal.SIGKILL if self._next_step == "give up" else signal.SIGTERM
+            first = signal.SIGKILL if self._has_insisted else signal.SIGTERM
             for watch in self._watches[known:]:
                 watch.group.signal(first)
                 watch.group.signal(signal.SIGCONT)
@@ -193,6 +197,10 @@ class Cascade(Verdict):
         self._next_step = "insist"
         self._steps.at(self._deadline, self)
         self._check()
+
+    @property
+    def _has_insisted(self) -> bool:
+        return self._next_step in ("look", "give up")
 
     @property
     def _watched(self) -> tuple[GroupWatch | Sweep, ...]:
@@ -235,11 +243,15 @@ class Cascade(Verdict):
         self._watch_groups()
         self._signal(signal.SIGKILL)
         has_processes = self._watches or self._runner.is_contained
-        limit = KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT)
-        self._next_step = "give up"
-        self._deadline = self._loop.time() + limit
-        self._steps.at(self._deadline, self)
+        self._take_next(
+            "look", KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT)
+        )
         self._check()
+
+    def _take_next(self, step: Step, seconds: float) -> None:
+        self._next_step = step
+        self._deadline = self._loop.time() + seconds
+        self._steps.at(self._deadline, self)
 
     def _check(self) -> None:
         # Before anybody was asked there is nothing to be concluded.
@@ -257,9 +269,30 @@ class Cascade(Verdict):
         if all(sweep.is_gone for sweep in self._sweeps):
             self._end(is_dead=True)
 
-    def _give_up(self) -> None:
-        survivors = {pid for watch in self._watched for pid in watch.survivors()}
-        survivors |= self._runner.survivors()
+    def _look(self) -> None:
+        """Look who is left: one look does for all who come to this at once."""
+        if self._kernel is None or not self._watches:
+            self._give_up(set())
+            return
+        # Where there is no descriptor to look with, it never ends.
+        self._take_next("give up", KILL_LIMIT)
+        self._kernel.scanner.ask(self._found)
+
+    def _found(self, look: Look) -> None:
+        if self.outcome is not None:
+            return
+        members = {pid for watch in self._watches for pid in look.groups.get(watch.group.pgid, ())}
+        if members or self._survivors() or self._runner.has_work:
+            self._give_up(members)
+        # Else all of it is dead, and looks that take their time are about to prove it.
+
+    def _survivors(self) -> set[int]:
+        """Return the pids of those that are known to be left."""
+        known = {pid for watch in self._watches for pid in watch.known}
+        return known.union(self._runner.survivors(), *(sweep.survivors() for sweep in self._sweeps))
+
+    def _give_up(self, members: set[int]) -> None:
+        survivors = members | self._survivors()
         if survivors:
             self._runner.name_survivors(sorted(survivors))
         self._end(is_dead=False)

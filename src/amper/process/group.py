@@ -193,13 +193,6 @@ class GroupWatch:
         self._is_looking = False
         self.is_gone = False
 
-    def survivors(self) -> set[int]:
-        """Look who lives, at once; it may take a while on a machine with many processes."""
-        found = self.known
-        if not self.is_gone and not self.group.is_closed:
-            found.update(members_of(self.group.pgid, self._kernel.reserve))
-        return found
-
     @property
     def known(self) -> set[int]:
         """The pids of the members that are held."""
