@@ -10,6 +10,7 @@ It is the next subreaper above the shims: where one is killed, the keeper has it
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
@@ -55,8 +56,8 @@ class Ward:
 class Keeper:
     """Forks shims, and collects what becomes of them."""
 
-    def __init__(self, orders: int, owner: int) -> None:
-        self._score = OomScore()
+    def __init__(self, orders: int, owner: int, score: OomScore) -> None:
+        self._score = score
         self._orders = socket(fileno=orders)
         self._owner = owner
         self._has_orders = True
@@ -162,10 +163,14 @@ def main(orders: int, owner: int) -> None:
         take_signals()
         become_subreaper()
         os.chdir("/")
+        score = OomScore()
+        with contextlib.suppress(OSError):
+            # Without it a shim is larger, and nothing else.
+            Shim.rehearse(owner, score)
         # What is here now is never garbage, and stays shared with every shim.
         gc.disable()
         gc.freeze()
-        keeper = Keeper(orders, owner)
+        keeper = Keeper(orders, owner, score)
         if is_alive(owner):
             keeper.run()
     except BaseException:  # noqa: BLE001 - the manager sees that its keeper is gone.
