@@ -15,6 +15,7 @@ from benchmarks.measures import (
     idle,
     processes,
     record,
+    shims,
     trees,
 )
 from benchmarks.outcome import Outcome
@@ -28,6 +29,7 @@ MEASURES: Final[dict[str, Callable[[Bench], Outcome]]] = {
     "coroutines": coroutines.measure,
     "growth": growth.measure,
     "record": record.measure,
+    "shims": shims.measure,
     "trees": trees.measure,
 }
 """By the names that the command line knows, in the order in which they run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import resource
 import signal
 import subprocess
 import threading
@@ -74,6 +75,43 @@ async def test_a_host_that_ignores_sigchld_so_that_the_kernel_collects() -> None
     async with JobManager() as jobs:
         await check_everything(jobs)
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+
+
+@in_a_process_of_its_own
+async def test_a_host_with_ten_thousand_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(min(hard - 200, 10_000))]
+    for fd in held[::2]:
+        os.set_inheritable(fd, True)
+    async with JobManager() as jobs:
+        assert (await outcome(jobs, unruly("list_descriptors"))).out == b"0 1 2 3\n"
+        await check_everything(jobs)
+
+
+@in_a_process_of_its_own
+async def test_a_host_that_is_an_unprivileged_user() -> None:
+    if os.getuid() == 0:
+        os.chdir("/")
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    async with JobManager(grace_period=0.02) as jobs:
+        assert (await outcome(jobs, ["id", "-u"])).out == b"%d\n" % os.getuid()
+        for code in (0, 3):
+            await check_end(jobs, f"exit {code}", code)
+        id = await jobs.start("setsid sleep 1000 & echo ready $!; wait")
+        (pid,) = await said(jobs, id)
+        assert await jobs.stop(id)
+        assert await jobs.kill(id)
+        assert is_zombie_or_gone(pid)
+
+
+@in_a_process_of_its_own
+async def test_what_nohup_ignores_stays_ignored_in_the_command() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    async with JobManager() as jobs:
+        assert (await outcome(jobs, "kill -HUP $$; exit 3")).code == 3
 
 
 @in_a_process_of_its_own

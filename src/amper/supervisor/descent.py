@@ -47,6 +47,12 @@ class OwnChildren:
             listed += part
         return [int(pid) for pid in listed.split()]
 
+    def close(self) -> None:
+        """Hold nothing any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
 
 def signal_descent(
     roots: Iterable[int], numbers: Sequence[int], *, but_group: int = 0, but: Collection[int] = ()

@@ -11,6 +11,7 @@ It is the next subreaper above the shims: where one is killed, the keeper has it
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
@@ -60,8 +61,8 @@ class Ward:
 class Keeper:
     """Forks shims, and collects what becomes of them."""
 
-    def __init__(self, orders: int, owner: int) -> None:
-        self._privileges = Privileges()
+    def __init__(self, orders: int, owner: int, privileges: Privileges) -> None:
+        self._privileges = privileges
         self._orders = socket(fileno=orders)
         self._owner = owner
         self._has_orders = True
@@ -174,10 +175,14 @@ def main(orders: int, owner: int) -> None:
         take_signals()
         become_subreaper()
         os.chdir("/")
+        privileges = Privileges()
+        with contextlib.suppress(OSError):
+            # Without it a shim is larger, and nothing else.
+            Shim.rehearse(owner, privileges)
         # What is here now is never garbage, and stays shared with every shim.
         gc.disable()
         gc.freeze()
-        keeper = Keeper(orders, owner)
+        keeper = Keeper(orders, owner, privileges)
         if is_alive(owner):
             keeper.run()
     except BaseException:  # noqa: BLE001 - the manager sees that its keeper is gone.

@@ -50,6 +50,12 @@ class Wakeup:
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
 
+    def close(self) -> None:
+        """Hear of signals no more."""
+        self.forget()
+        os.close(self.fd)
+        os.close(self._write_end)
+
     @staticmethod
     def forget() -> None:
         """After a fork: the pipe is the parent's."""
