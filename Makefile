@@ -59,7 +59,7 @@ demo: .venv/installed ## See what amper does
 test: .venv/installed ## Run the tests (ARGS="-k kill" for some of them)
 	$(BIN)/python -m pytest $(ARGS)
 
-campaign: .venv/installed ## Kill programs, keepers and both, each 300 times at random (SEEDS=300)
+campaign: .venv/installed ## Kill -9 at random moments, each way 300 times (SEEDS=300)
 	$(BIN)/python -m pytest -m seeds --seeds $(SEEDS) $(ARGS)
 
 check: .venv/installed ## Check format, lint, import layers and types, then run the tests
