@@ -87,9 +87,18 @@ async def test_a_job_that_never_was_a_process_is_not_looked_for() -> None:
 
 
 @on_all_loops
+async def test_where_a_shim_has_them_nobody_looks() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(ProcessScanner, "ask_for_marks")
+        async with JobManager(containment="tree") as jobs:
+            id = await jobs.start(["true"])
+            await result_of(jobs, id)
+
+
+@on_all_loops
 async def test_where_nobody_can_look_the_manager_ends_all_the_same() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        jobs = JobManager()
+        jobs = JobManager(grace_period=0)
         await result_of(jobs, await jobs.start(["true"]))
         patch.setattr(escaped, "KILL_LIMIT", 0.01)
         patch.setattr(ProcessScanner, "ask_for_marks", lambda *_: None)

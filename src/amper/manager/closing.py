@@ -67,7 +67,7 @@ class Closing:
         core = self._core
         for job in core.admission.queued():
             core.end_queued(job, ended_by)
-        looking = core.look_for_escaped()
+        looking = core.look_for_escaped(self._grace_period)
         cascades, reached = [], set()
         for count, runner in enumerate(core.unfinished(), 1):
             runner.claim(ended_by)

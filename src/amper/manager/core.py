@@ -62,6 +62,7 @@ class Core:
         self.remains = Remains()
         self._escaped: dict[JobId, Escaped] = {}
         """Those that are being killed."""
+        self._may_have_escaped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._keepers: Keepers | None = None
@@ -225,7 +226,8 @@ class Core:
                 self._start_queued()
 
     def runs(self, runner: LocalRunner) -> None:
-        """A command runs, of which only the kernel knows when it stops."""
+        """A command runs, of which only the kernel knows when it stops, and which no shim contains."""
+        self._may_have_escaped = True
         self.states.add(runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
@@ -297,7 +299,7 @@ class Core:
             cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
 
         if may_have_escaped(job) and self._kernel is not None and not self.is_closed:
-            look_for_escaped(self._kernel, found)
+            look_for_escaped(self._kernel, found, grace_period)
         else:
             settle(False)
         return outcome
@@ -312,7 +314,7 @@ class Core:
         cascade.waiter().add_done_callback(lambda _: self._escaped.pop(id, None))
         return cascade
 
-    def look_for_escaped(self) -> asyncio.Future[dict[JobId, Escaped]]:
+    def look_for_escaped(self, grace_period: float) -> asyncio.Future[dict[JobId, Escaped]]:
         """Look what all commands of this manager have left outside of their groups."""
         outcome: asyncio.Future[dict[JobId, Escaped]] = self.enter().create_future()
 
@@ -320,10 +322,10 @@ class Core:
             if not outcome.done():
                 outcome.set_result(escaped)
 
-        if self._kernel is None:
-            found({})
+        if self._kernel is not None and self._may_have_escaped:
+            look_for_escaped(self._kernel, found, grace_period)
         else:
-            look_for_escaped(self._kernel, found)
+            found({})
         return outcome
 
     def end_queued(self, job: Job, ended_by: EndedBy) -> None:
