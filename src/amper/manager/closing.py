@@ -72,7 +72,7 @@ class Closing:
         for count, runner in enumerate(core.unfinished(), 1):
             runner.claim(ended_by)
             runner.close()
-            if runner.is_killable:
+            if runner.is_killable or runner.cascade is not None:
                 cascades.append(core.cascade(runner, self._grace_period))
                 reached.add(runner.mark)
             if count % STEPS_PER_TURN == 0:
