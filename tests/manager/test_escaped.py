@@ -9,7 +9,7 @@ import os
 import pytest
 
 from amper import JobId, JobManager
-from amper.manager import escaped
+from amper.manager import escaped, killing
 from amper.process.scan import ProcessScanner
 from tests.handshakes import Process, result_of, said, watching
 from tests.places import everywhere
@@ -60,6 +60,27 @@ async def test_several_who_kill_at_once_have_one_answer() -> None:
             assert daemon.is_dead
 
 
+@pytest.mark.parametrize("way", ["kill", "aclose"])
+@everywhere
+async def test_a_kill_that_waits_for_a_daemon_is_joined_also_when_its_job_is_over(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a machine that is very busy a look takes seconds.
+    monkeypatch.setattr(killing, "KILL_LIMIT", 1000)
+    async with JobManager(grace_period=1000) as jobs:
+        id = await jobs.start(unruly("daemons", 1, "stubborn_daemon_child"))
+        with watching(*await said(jobs, id)) as daemon:
+            first = asyncio.ensure_future(jobs.kill(id, reason="first"))
+            assert (await result_of(jobs, id)).code == 143
+            assert not first.done()
+            if way == "kill":
+                assert await jobs.kill(id, grace_period=0)
+            else:
+                await jobs.aclose(grace_period=0)
+            assert daemon.is_dead
+            assert await first
+
+
 @on_all_loops
 async def test_a_caller_that_is_cancelled_leaves_a_kill_that_goes_on() -> None:
     with contextlib.ExitStack() as stack:
@@ -87,9 +108,18 @@ async def test_a_job_that_never_was_a_process_is_not_looked_for() -> None:
 
 
 @on_all_loops
+async def test_where_a_shim_has_them_nobody_looks() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(ProcessScanner, "ask_for_marks")
+        async with JobManager(containment="tree") as jobs:
+            id = await jobs.start(["true"])
+            await result_of(jobs, id)
+
+
+@on_all_loops
 async def test_where_nobody_can_look_the_manager_ends_all_the_same() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        jobs = JobManager()
+        jobs = JobManager(grace_period=0)
         await result_of(jobs, await jobs.start(["true"]))
         patch.setattr(escaped, "KILL_LIMIT", 0.01)
         patch.setattr(ProcessScanner, "ask_for_marks", lambda *_: None)

@@ -67,12 +67,12 @@ class Closing:
         core = self._core
         for job in core.admission.queued():
             core.end_queued(job, ended_by)
-        looking = core.look_for_escaped()
+        looking = core.look_for_escaped(self._grace_period)
         cascades, reached = [], set()
         for count, runner in enumerate(core.unfinished(), 1):
             runner.claim(ended_by)
             runner.close()
-            if runner.is_killable:
+            if runner.is_killable or runner.cascade is not None:
                 cascades.append(core.cascade(runner, self._grace_period))
                 reached.add(runner.mark)
             if count % STEPS_PER_TURN == 0:

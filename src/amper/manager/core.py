@@ -61,8 +61,9 @@ class Core:
         self.untracked: set[LocalRunner] = set()
         """Of jobs that were removed while they ran."""
         self.remains = Remains()
-        self._escaped: dict[JobId, Escaped] = {}
-        """Those that are being killed."""
+        self._dying: dict[JobId, LocalRunner] = {}
+        """Of jobs that are over, with a cascade that is not."""
+        self._may_have_escaped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._keepers: Keepers | None = None
@@ -152,6 +153,9 @@ class Core:
             runner.loop_closed()
             if was_dying and runner.is_killable:
                 self.kill_soon(runner)
+        dying, self._dying = self._dying, {}
+        for id, runner in dying.items():
+            self._keep_dying(id, runner)
         self._is_starting = False
         self._start_queued()
 
@@ -216,6 +220,7 @@ class Core:
             self.remains.add(runner)
         if runner.cascade is not None:
             runner.cascade.work_ended()
+            self._keep_dying(job.id, runner)
         has_output = result.out or result.err or (streams is not None and job.has_output)
         if has_output and runner.persists_output and self.table.get(job.id) is job:
             self.files.write(job)
@@ -226,7 +231,8 @@ class Core:
                 self._start_queued()
 
     def runs(self, runner: LocalRunner) -> None:
-        """A command runs, of which only the kernel knows when it stops."""
+        """A command runs, of which only the kernel knows when it stops, and which no shim contains."""
+        self._may_have_escaped = True
         self.states.add(runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
@@ -294,6 +300,17 @@ class Core:
         token.cancel(reason)
         return True
 
+    def _keep_dying(self, id: JobId, runner: LocalRunner) -> None:
+        """A job is over; if a cascade has still to see something of it die, it can be joined."""
+
+        def forget(_: object) -> None:
+            if self._dying.get(id) is runner:
+                del self._dying[id]
+
+        if runner.cascade is not None:
+            self._dying[id] = runner
+            runner.cascade.waiter().add_done_callback(forget)
+
     def kill_escaped(
         self, job: Job | None, ended_by: EndedBy, grace_period: float
     ) -> asyncio.Future[bool]:
@@ -314,8 +331,11 @@ class Core:
             cascade = self.cascade_escaped(job.id, escaped[job.id], ended_by, grace_period)
             cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
 
+        dying = None if job is None else self._dying.get(job.id)
+        if dying is not None and dying.cascade is not None:
+            return self.cascade(dying, grace_period).waiter()
         if may_have_escaped(job) and self._kernel is not None and not self.is_closed:
-            look_for_escaped(self._kernel, found)
+            look_for_escaped(self._kernel, found, grace_period)
         else:
             settle(False)
         return outcome
@@ -324,13 +344,13 @@ class Core:
         self, id: JobId, found: Escaped, ended_by: EndedBy, grace_period: float
     ) -> Cascade:
         """Begin to end what carries a job's mark, or join whoever has begun."""
-        runner = self._escaped.setdefault(id, found)
+        runner = self._dying.get(id, found)
         runner.claim(ended_by)
         cascade = self.cascade(runner, grace_period)
-        cascade.waiter().add_done_callback(lambda _: self._escaped.pop(id, None))
+        self._keep_dying(id, runner)
         return cascade
 
-    def look_for_escaped(self) -> asyncio.Future[dict[JobId, Escaped]]:
+    def look_for_escaped(self, grace_period: float) -> asyncio.Future[dict[JobId, Escaped]]:
         """Look what all commands of this manager have left outside of their groups."""
         outcome: asyncio.Future[dict[JobId, Escaped]] = self.enter().create_future()
 
@@ -338,10 +358,10 @@ class Core:
             if not outcome.done():
                 outcome.set_result(escaped)
 
-        if self._kernel is None:
-            found({})
+        if self._kernel is not None and self._may_have_escaped:
+            look_for_escaped(self._kernel, found, grace_period)
         else:
-            look_for_escaped(self._kernel, found)
+            found({})
         return outcome
 
     def end_queued(self, job: Job, ended_by: EndedBy) -> None:
@@ -372,7 +392,8 @@ class Core:
     def unfinished(self) -> list[LocalRunner]:
         """Return the runners of which something may be left."""
         tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
-        return [*tracked, *self.untracked, *self.remains.all(), *self._escaped.values()]
+        over = [*self.remains.all(), *self._dying.values()]
+        return list(dict.fromkeys([*tracked, *self.untracked, *over]))
 
     def sweep_remains(self) -> None:
         """Let go of some of what finished jobs have left behind, if it is dead."""

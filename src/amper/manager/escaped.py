@@ -43,10 +43,12 @@ class Escaped(LocalRunner):
         """It runs already."""
 
 
-def look_for_escaped(kernel: Kernel, tell: Callable[[dict[JobId, Escaped]], None]) -> None:
+def look_for_escaped(
+    kernel: Kernel, tell: Callable[[dict[JobId, Escaped]], None], grace_period: float
+) -> None:
     """Find what carries a mark of this manager's, and tell it by the ids of the jobs, once.
 
-    Where nobody can look for want of descriptors, none are found.
+    Where nobody can look for want of descriptors, none are found in the time that a kill may take.
     """
 
     def found(look: Look | None) -> None:
@@ -55,7 +57,7 @@ def look_for_escaped(kernel: Kernel, tell: Callable[[dict[JobId, Escaped]], None
             timer.cancel()
             tell({} if look is None else _escaped(look, kernel.mark + b"-"))
 
-    timer = kernel.loop.call_later(KILL_LIMIT, found, None)
+    timer = kernel.loop.call_later(grace_period + KILL_LIMIT, found, None)
     kernel.scanner.ask_for_marks(found)
 
 
