@@ -297,7 +297,9 @@ class JobManager:
         try:
             while result is None:
                 # It is this call's own job, so that no waiter is left behind for long.
-                _, result = await self._change_of(job, loop)
+                waiter = loop.create_future()
+                self._table.wait(job, waiter)
+                _, result = await waiter
                 # It may have ended after the stop, or the removal, that has woken us.
                 result = result or job.result
         except asyncio.CancelledError:
@@ -321,10 +323,14 @@ class JobManager:
         if job is None:
             return None
         if job.result is None:
-            self._core.states.look(job)
+            if self._core.states.commands:
+                self._core.states.look(job)
             if job.status is STOPPED:
                 return None
-            waiter = self._change_of(job, loop, seconds)
+            waiter = loop.create_future()
+            self._table.wait(job, waiter)
+            if seconds is not None:
+                _wake_after(waiter, loop, seconds)
             try:
                 news = await waiter
             except BaseException:
@@ -658,7 +664,8 @@ class JobManager:
         loop = self._core.enter()
         is_resumed = False
         while job.result is None and self._table.get(job.id) is job:
-            waiter = self._change_of(job, loop)
+            waiter = loop.create_future()
+            self._table.wait(job, waiter)
             try:
                 if not is_resumed:
                     is_resumed = True
@@ -895,17 +902,6 @@ class JobManager:
         if group is not None:
             local_runner(job).add_group(group)
 
-    def _change_of(
-        self, job: Job, loop: asyncio.AbstractEventLoop, timeout: float | None = None
-    ) -> asyncio.Future[Any]:
-        """Return a future that is done when a job ends, stops or leaves the table, or at a timeout."""
-        waiter = loop.create_future()
-        self._table.wait(job, waiter)
-        if timeout is not None:
-            timer = loop.call_later(timeout, wake, waiter)
-            waiter.add_done_callback(lambda _: timer.cancel())
-        return waiter
-
     def _streams_of(self, job: Job) -> Streams:
         if job.runner is not None:
             return own_streams(local_runner(job))
@@ -929,6 +925,14 @@ class JobManager:
         if grace_period is None:
             return self._core.grace_period
         return checked_seconds(grace_period, "grace_period")
+
+
+def _wake_after(
+    waiter: asyncio.Future[Any], loop: asyncio.AbstractEventLoop, seconds: float
+) -> None:
+    """Let a waiter go on after so long, if nothing does so before."""
+    timer = loop.call_later(seconds, wake, waiter)
+    waiter.add_done_callback(lambda _: timer.cancel())
 
 
 async def _confirmed(job: Job | None) -> None:
