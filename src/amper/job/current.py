@@ -56,8 +56,8 @@ class JobOrder:
 
     def start(self, id: JobId) -> None:
         """Let in a job that has begun to run."""
-        self._enter_background(id)
-        if self._stopped:
+        self._background.append(id)
+        if self._stopped or len(self._background) > self._room:
             self._choose()
         else:
             # Most jobs come this way.
@@ -71,7 +71,7 @@ class JobOrder:
     def resume(self, id: JobId) -> None:
         """A stopped job runs on, in the background."""
         del self._stopped[id]
-        self._enter_background(id)
+        self._background.append(id)
         self._choose()
 
     def leave(self, id: JobId) -> None:
@@ -82,16 +82,16 @@ class JobOrder:
         if background and background[-1] == id:
             background.pop()
         if id in self.first_two:
-            self._choose()
-
-    def _enter_background(self, id: JobId) -> None:
-        self._background.append(id)
-        if len(self._background) > self._room:
-            self._compact()
+            if background or self._stopped:
+                self._choose()
+            else:
+                self.first_two = NOBODY
 
     def _choose(self) -> None:
+        if len(self._background) > self._room:
+            self._compact()
         if not self._stopped:
-            self.first_two = self._last_two_running() if self._background else NOBODY
+            self.first_two = self._last_two_running()
             return
         newest = reversed(self._stopped)
         first, second = next(newest), next(newest, None)

@@ -327,9 +327,13 @@ def dispose(awaitable: object) -> None:
 
 
 class _Pause:
-    """Awaited, it gives control back once, and is the cheapest thing that does."""
+    """Awaited, it gives control back once, and is the cheapest thing that does.
 
-    __await__ = (None,).__iter__
+    What it gives back goes to `start`, which has no use for it; and the collector is not interested
+    in the iterator of a range.
+    """
+
+    __await__ = range(1).__iter__
 
 
 _PAUSE: Final = _Pause()
