@@ -19,6 +19,9 @@ from amper.values import JobId, JobStatus, Mark
 
 RUNNING: Final = JobStatus.RUNNING
 
+_Two = tuple[JobId | None, JobId | None]
+NOBODY: Final[_Two] = (None, None)
+
 _ROOM: Final = 64
 """Entries of jobs that are gone, beside as many as there are jobs that run."""
 
@@ -34,7 +37,7 @@ class JobOrder:
         self._room = _ROOM
         # A plain dict would look for its last key in all the holes that others have left.
         self._stopped: OrderedDict[JobId, None] = OrderedDict()
-        self.first_two: tuple[JobId | None, JobId | None] = (None, None)
+        self.first_two: _Two = NOBODY
         """The current job and the previous one."""
 
     def mark(self, id: JobId) -> Mark | None:
@@ -53,8 +56,8 @@ class JobOrder:
 
     def start(self, id: JobId) -> None:
         """Let in a job that has begun to run."""
-        self._enter_background(id)
-        if self._stopped:
+        self._background.append(id)
+        if self._stopped or len(self._background) > self._room:
             self._choose()
         else:
             # Most jobs come this way.
@@ -68,22 +71,25 @@ class JobOrder:
     def resume(self, id: JobId) -> None:
         """A stopped job runs on, in the background."""
         del self._stopped[id]
-        self._enter_background(id)
+        self._background.append(id)
         self._choose()
 
     def leave(self, id: JobId) -> None:
         """A job is over, or out of the table; one that has no place here changes nothing."""
         if self._stopped:
             self._stopped.pop(id, None)
+        background = self._background
+        if background and background[-1] == id:
+            background.pop()
         if id in self.first_two:
-            self._choose()
-
-    def _enter_background(self, id: JobId) -> None:
-        self._background.append(id)
-        if len(self._background) > self._room:
-            self._compact()
+            if background or self._stopped:
+                self._choose()
+            else:
+                self.first_two = NOBODY
 
     def _choose(self) -> None:
+        if len(self._background) > self._room:
+            self._compact()
         if not self._stopped:
             self.first_two = self._last_two_running()
             return
@@ -91,10 +97,10 @@ class JobOrder:
         first, second = next(newest), next(newest, None)
         self.first_two = (first, self._last_running() if second is None else second)
 
-    def _last_two_running(self) -> tuple[JobId | None, JobId | None]:
+    def _last_two_running(self) -> _Two:
         first = self._last_running()
         if first is None:
-            return (None, None)
+            return NOBODY
         background = self._background
         background.pop()
         while (second := self._last_running()) == first:
@@ -113,14 +119,11 @@ class JobOrder:
             background.pop()
         return None
 
-    def _is_running(self, id: JobId) -> bool:
-        job = self._jobs.get(id)
-        return job is not None and job.status is RUNNING
-
     def _compact(self) -> None:
         """Drop those that do not run, if they end in the order in which they started."""
         last_first = dict.fromkeys(reversed(self._background))
-        running = [id for id in last_first if self._is_running(id)]
+        jobs = self._jobs
+        running = [id for id in last_first if id in jobs and jobs[id].status is RUNNING]
         running.reverse()
         self._background = running
         self._room = 2 * len(running) + _ROOM

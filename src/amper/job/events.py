@@ -36,13 +36,19 @@ class EventLog:
         """The number of the last event; 0 before the first."""
         return self.next - 1
 
-    def append(self, kind: EventKind, job: Job, ended_by: EndedBy | None = None) -> None:
-        """Write down what has just happened to `job`, and wake who waits for it."""
+    def append(
+        self,
+        kind: EventKind,
+        job: Job,
+        ended_by: EndedBy | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Write down what has happened to `job`, now or `at` a given time, and wake who waits for it."""
         result = job.result
         code = None if result is None else result.code
         self._entries.append(
             (
-                time(),
+                time() if at is None else at,
                 kind,
                 job.id,
                 job.command,

@@ -59,6 +59,9 @@ class Facts:
         self.output_file: str | None = None
 
 
+UNNUMBERED: Final = JobId(0)
+"""Of a job that no table has yet."""
+
 NO_FACTS = Facts()
 """Read for a job that has none. Never written."""
 
@@ -87,7 +90,7 @@ class Job:
     cwd: str | None = None
 
     def __init__(self, command: str, runner: Runner, facts: Facts | None = None) -> None:
-        self.id = JobId(0)
+        self.id = UNNUMBERED
         self.command = command
         self.status = JobStatus.QUEUED
         self.runner: Runner | None = runner

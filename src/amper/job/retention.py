@@ -38,13 +38,13 @@ class Retention:
         "_late",
         "_output",
         "_output_kept",
-        "_output_size",
         "_taken",
         "_taken_count",
         "_taken_kept",
         "_untaken",
         "_untaken_count",
         "_untaken_kept",
+        "output_size",
     )
 
     def __init__(
@@ -66,7 +66,8 @@ class Retention:
         self._late: list[_Completion] = []
         self._taken_count = 0
         self._output: deque[JobId] = deque()
-        self._output_size = 0
+        self.output_size = 0
+        """How much output the finished jobs have."""
 
     def finished(self, job: Job, output_size: int) -> bool:
         """Count a job that has just ended; return whether a bound is exceeded now."""
@@ -74,8 +75,8 @@ class Retention:
         self._untaken.append(job.id)
         if output_size:
             self._output.append(job.id)
-            self._output_size += output_size
-        return self._untaken_count > self._untaken_kept or self._output_size > self._output_kept
+            self.output_size += output_size
+        return self._untaken_count > self._untaken_kept or self.output_size > self._output_kept
 
     def taken(self, job: Job) -> Job | None:
         """Count a finished job whose result somebody got first; return the one that must go for it."""
@@ -104,23 +105,18 @@ class Retention:
             self._untaken_count -= 1
             self._forget_stale_untaken()
         if output_size:
-            self._output_size -= output_size
+            self.output_size -= output_size
             if len(self._output) > 2 * len(self._jobs) + STALE_ALLOWED:
                 self._output = deque(id for id in self._output if id in self._jobs)
 
-    @property
-    def holds_output(self) -> bool:
-        """Whether any of the finished jobs has output."""
-        return self._output_size > 0
-
     def output_dropped(self, size: int) -> None:
         """Count output that is kept no more."""
-        self._output_size -= size
+        self.output_size -= size
 
     def surplus(self) -> Job | None:
         """Return the oldest job that must go; it has to be removed before the next call."""
         while self._taken_count > self._taken_kept:
-            job = self._pop_taken()
+            job = self._pop_late() if self._late else self._jobs.get(self._taken.popleft())
             if job is not None:
                 return job
         while self._untaken_count > self._untaken_kept:
@@ -131,16 +127,16 @@ class Retention:
 
     def surplus_output(self) -> Job | None:
         """Return the oldest job whose output must go; it has to be dropped before the next call."""
-        while self._output_size > self._output_kept:
+        while self.output_size > self._output_kept:
             job = self._jobs.get(self._output.popleft())
             if job is not None:
                 return job
         return None
 
-    def _pop_taken(self) -> Job | None:
-        """Return the oldest of those that were taken; None for one that has left the table."""
+    def _pop_late(self) -> Job | None:
+        """Return the oldest of those that were taken, late or not; None for one that has left."""
         first = self._jobs.get(self._taken[0]) if self._taken else None
-        if self._late and (not self._taken or (first and self._late[0][0] < first.finished)):
+        if not self._taken or (first and self._late[0][0] < first.finished):
             return self._jobs.get(heapq.heappop(self._late)[1])
         self._taken.popleft()
         return first

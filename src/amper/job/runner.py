@@ -10,6 +10,7 @@ A runner starts one piece of work and reports to the table what became of it. Th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from amper.flow.cancel import CancellationToken
@@ -59,7 +60,8 @@ class Runner(ABC):
     ended_by: EndedBy | None = None
     streams: Streams | None = None
     token: CancellationToken | None = None
-    waiters: set[Waiter] | None = None
+    waiters: Collection[Waiter] = ()
+    """A tuple of one, or a set: most jobs have one, for which a set would be the largest thing of all."""
 
     @abstractmethod
     def start(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from math import inf, nextafter
 from time import time
 from typing import Final
@@ -44,7 +45,7 @@ class JobTable:
         "_clock",
         "_jobs",
         "_last_finished",
-        "_last_id",
+        "_new_id",
         "_on_removed",
         "_running",
         "events",
@@ -60,7 +61,7 @@ class JobTable:
     ) -> None:
         self._clock = clock
         self._jobs: dict[JobId, Job] = {}
-        self._last_id = 0
+        self._new_id: Callable[[], JobId] = map(JobId, count(1)).__next__
         self._last_finished = 0.0
         self._running = 0
         self._on_removed = on_removed
@@ -116,10 +117,9 @@ class JobTable:
     def add(self, job: Job, happening: Happening = START) -> JobId:
         """Number a job, which starts, is queued, or begins its life stopped."""
         status = next_status(None, happening)
-        self._last_id += 1
-        job.id = id = JobId(self._last_id)
+        job.id = id = self._new_id()
         job.status = status
-        job.created_at = time()
+        job.created_at = now = time()
         job.created = self._clock()
         if status is QUEUED:
             job.own_facts().queued_for = inf
@@ -127,12 +127,12 @@ class JobTable:
         if status is RUNNING:
             self._running += 1
             self.order.start(id)
-            self.events.append("started", job)
+            self.events.append("started", job, None, now)
         elif status is QUEUED:
-            self.events.append("queued", job)
+            self.events.append("queued", job, None, now)
         else:
             self.order.stop(id)
-            self.events.append("stopped", job)
+            self.events.append("stopped", job, None, now)
         return id
 
     def started(self, job: Job) -> None:
@@ -169,8 +169,9 @@ class JobTable:
         if runner is None or runner.is_over:
             raise self._bug(job, f"job {job.id} ended twice: it is {job.status_string}")
         ended_by, result, before = runner.ended_by, report.result, job.status
+        is_success = result.code == 0 and not report.is_lost
         try:
-            status = next_status(before, _ending(report, ended_by))
+            status = next_status(before, SUCCEED if is_success else _ending(report, ended_by))
         except InternalError as error:
             raise self._bug(job, f"job {job.id}: {error.what}") from None
         if ended_by is not result.ended_by:
@@ -181,20 +182,21 @@ class JobTable:
             now = nextafter(self._last_finished, inf)
         self._last_finished = job.finished = now
         job.result = result
-        if report.usage is not None or report.signal is not None:
-            job.keep_end(report.signal, report.usage)
         streams = runner.streams
-        if streams is not None and not _can_be_made_again(streams, job, result):
-            job.own_facts().streams = streams
+        if streams is not None or report.usage is not None or report.signal is not None:
+            _keep_rest(job, report, streams)
         # Whoever sees a final status sees everything else.
         job.status = status
         runner.is_over = True
         is_known = job.id in self._jobs
         if is_known:
-            self._leave(job, before)
-            is_too_much = self.retention.finished(job, _output_size(job))
+            if before is RUNNING:
+                self._running -= 1
+            self.order.leave(job.id)
+            has_output = streams is not None or result.out or result.err
+            is_too_much = self.retention.finished(job, _output_size(job) if has_output else 0)
             self.events.append("ended", job, ended_by)
-        if runner.waiters is not None:
+        if runner.waiters:
             self._wake(job, runner)
         job.runner = None
         if is_known and is_too_much:
@@ -213,9 +215,11 @@ class JobTable:
         """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
         del self._jobs[job.id]
         if job.result is not None:
-            self.retention.removed(job, _output_size(job) if self.retention.holds_output else 0)
+            self.retention.removed(job, _output_size(job) if self.retention.output_size else 0)
         else:
-            self._leave(job, job.status)
+            if job.status is RUNNING:
+                self._running -= 1
+            self.order.leave(job.id)
         self.events.append("removed", job)
         if job.runner is not None:
             self._wake(job, job.runner)
@@ -225,16 +229,24 @@ class JobTable:
         """Let `waiter` go on when the job ends, stops or leaves the table."""
         runner = job.runner
         assert runner is not None
-        if runner.waiters is None:
-            runner.waiters = {waiter}
+        waiters = runner.waiters
+        if not waiters:
+            runner.waiters = (waiter,)
+        elif isinstance(waiters, set):
+            waiters.add(waiter)
         else:
-            runner.waiters.add(waiter)
+            runner.waiters = {*waiters, waiter}
 
     def leave(self, job: Job, waiter: Waiter) -> None:
         """Forget a waiter that waits no more."""
         runner = job.runner
-        if runner is not None and runner.waiters is not None:
-            runner.waiters.discard(waiter)
+        if runner is None:
+            return
+        waiters = runner.waiters
+        if isinstance(waiters, set):
+            waiters.discard(waiter)
+        elif waiter in waiters:
+            runner.waiters = ()
 
     def info(self, job: Job) -> JobInfo:
         """Return a snapshot. Any thread may ask."""
@@ -288,16 +300,10 @@ class JobTable:
         events = self.events.read(0).events
         return InternalError(what, [event for event in events if event.job_id == job.id])
 
-    def _leave(self, job: Job, status: JobStatus) -> None:
-        """A job is no longer running or stopped."""
-        if status is RUNNING:
-            self._running -= 1
-        self.order.leave(job.id)
-
     def _wake(self, job: Job, runner: Runner) -> None:
-        waiters, runner.waiters = runner.waiters, None
+        waiters, runner.waiters = runner.waiters, ()
         news = (job, job.result)
-        for waiter in waiters or ():
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(news)
 
@@ -332,6 +338,14 @@ def closed_streams(result: ExecResult) -> Streams:
     )
 
 
+def _keep_rest(job: Job, report: Ended, streams: Streams | None) -> None:
+    """Keep in the record what an end may leave beside the result; most coroutines leave nothing."""
+    if report.usage is not None or report.signal is not None:
+        job.keep_end(report.signal, report.usage)
+    if streams is not None and not _can_be_made_again(streams, job, report.result):
+        job.own_facts().streams = streams
+
+
 def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
     """Return whether `output_of` can do without the streams: the result's bytes are their memory."""
     if job.containment is None and not result.has_output:
@@ -356,8 +370,6 @@ def _with_ended_by(result: ExecResult, ended_by: EndedBy | None) -> ExecResult:
 def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
     if report.is_lost:
         return Happening.BE_LOST
-    if report.result.code == 0:
-        return SUCCEED
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
 
 

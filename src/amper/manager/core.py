@@ -147,7 +147,7 @@ class Core:
             if isinstance(job.runner, CoroutineRunner):
                 self.end_queued(job, EndedBy("loop_closed"))
         for runner in self.unfinished():
-            runner.waiters = None
+            runner.waiters = ()
             runner.confirmation = None
             was_dying = runner.drop_cascade()
             runner.loop_closed()
@@ -207,15 +207,17 @@ class Core:
 
     def job_ended(self, runner: LocalRunner, report: Ended) -> None:
         """Take the end of a job from its runner."""
-        job = runner.job
-        if runner.ended_by is None and report.result.code != 0:
+        job, result = runner.job, report.result
+        if result.code != 0 and runner.ended_by is None:
             _claim_for_sender(runner, report)
-        self.states.remove(runner)
+        if self.states.commands:
+            self.states.remove(runner)
         self.table.ended(job, report)
-        self.stopping.give_up(runner)
+        if runner.confirmation is not None:
+            self.stopping.give_up(runner)
         if self.untracked:
             self.untracked.discard(runner)
-        result, streams = report.result, runner.streams
+        streams = runner.streams
         if streams is not None or runner.groups:
             self.remains.add(runner)
         if runner.cascade is not None:

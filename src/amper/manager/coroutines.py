@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Final
 
 from amper.errors import AmperError
@@ -77,16 +77,25 @@ def current_job() -> CurrentJob | None:
 class CoroutineRunner(LocalRunner):
     """Runs a coroutine or an awaitable as a task of the event loop."""
 
-    _context: contextvars.Context | None = None
-    _is_asked = False
-    _task: asyncio.Task[None] | None = None
-    _is_stop_requested = False
     _suspended: Sequence[asyncio.Future[None]] = ()
     """What waits at a checkpoint: the coroutine, or several tasks that it has made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> None:
         self.loop = loop
         self._awaitable = awaitable
+        self._context: contextvars.Context | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_asked = False
+        self._is_stop_requested = False
+        # What every run is asked for: a default of the class is found ten times slower.
+        self.is_over = False
+        self.ended_by = None
+        self.streams = None
+        self.waiters = ()
+        self.groups = ()
+        self.cascade = None
+        self.confirmation = None
+        self.has_place = False
 
     @property
     def needs_place(self) -> bool:
@@ -318,10 +327,13 @@ def dispose(awaitable: object) -> None:
 
 
 class _Pause:
-    """Awaited, it gives control back once, and is the cheapest thing that does."""
+    """Awaited, it gives control back once, and is the cheapest thing that does.
 
-    def __await__(self) -> Iterator[None]:
-        return iter((None,))
+    What it gives back goes to `start`, which has no use for it; and the collector is not interested
+    in the iterator of a range.
+    """
+
+    __await__ = range(1).__iter__
 
 
 _PAUSE: Final = _Pause()

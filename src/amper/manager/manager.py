@@ -311,7 +311,8 @@ class JobManager(Lookups):
             return None
         result = job.result
         if result is None:
-            self._core.states.look(job)
+            if self._core.states.commands:
+                self._core.states.look(job)
             if job.status is STOPPED:
                 return None
             waiter = change_of(self._table, job, loop, seconds)

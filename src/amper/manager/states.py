@@ -31,11 +31,12 @@ LOOKS_PER_TURN: Final = 32
 class States:
     """Which commands are stopped, as the kernel says."""
 
-    __slots__ = ("_asked", "_commands", "_loop", "_table", "_timer")
+    __slots__ = ("_asked", "_loop", "_table", "_timer", "commands")
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
-        self._commands: OrderedDict[LocalRunner, None] = OrderedDict()
+        self.commands: OrderedDict[LocalRunner, None] = OrderedDict()
+        """Those that run. Where there are none, nothing here needs to be asked."""
         self._asked: set[LocalRunner] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -48,17 +49,17 @@ class States:
 
     def add(self, runner: LocalRunner) -> None:
         """Look at a job from now on: it runs, and only the kernel knows when it stops."""
-        self._commands[runner] = None
+        self.commands[runner] = None
 
     def remove(self, runner: LocalRunner) -> None:
         """Look at a job no more: it is over."""
-        self._commands.pop(runner, None)
+        self.commands.pop(runner, None)
         self._asked.discard(runner)
 
     def look(self, job: Job) -> None:
         """Bring a job up to date that somebody begins to wait for."""
         runner = job.runner
-        if runner not in self._commands or not isinstance(runner, LocalRunner):
+        if runner not in self.commands or not isinstance(runner, LocalRunner):
             return
         stopped = runner.stop_notice()
         if stopped is None and job.status is STOPPED:
@@ -72,20 +73,21 @@ class States:
 
     def look_at(self, jobs: Iterable[Job]) -> None:
         """Bring jobs up to date that somebody begins to wait for."""
-        for job in jobs:
-            self.look(job)
+        if self.commands:
+            for job in jobs:
+                self.look(job)
 
     def look_closely(self, job: Job | None) -> None:
         """Bring a job up to date that somebody asks for."""
         runner = None if job is None else job.runner
-        if runner in self._commands and isinstance(runner, LocalRunner) and self._can_tell:
+        if runner in self.commands and isinstance(runner, LocalRunner) and self._can_tell:
             self._take(runner, runner.read_stop())
 
     def look_at_all(self) -> None:
         """Bring the whole table up to date, as far as notices tell, and a few jobs closely."""
         if not self._can_tell:
             return
-        commands = self._commands
+        commands = self.commands
         if is_any_notice():
             for runner in list(commands):
                 self._take(runner, runner.stop_notice())
