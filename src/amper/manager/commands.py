@@ -114,7 +114,8 @@ class CommandRunner(LocalRunner):
         try:
             if options.program.inherits_environment:
                 self._is_marked = True
-                options.program.mark(self._mark_of(self.reports.kernel))
+                kernel = self.reports.kernel
+                options.program.mark(self._mark_of(kernel), kernel.environment)
             self.command = self._command(options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.

@@ -25,6 +25,7 @@ from operator import index
 from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
+from amper.process.environment import OwnEnvironment
 from amper.process.scan import MARK
 
 _posixsubprocess: Any
@@ -174,13 +175,16 @@ class Program:
             self.environment = _environment(os.environ)
         return self.environment
 
-    def mark(self, mark: bytes) -> None:
+    def mark(self, mark: bytes, own: OwnEnvironment) -> None:
         """Let descendants be known by `mark`, in an environment that is ours: one that was given stays."""
         if not self.inherits_environment or self.reason is not None:
             return
-        lines = _own_environment() if self.environment is None else self.environment
+        if self.environment is None:
+            lines = own.unmarked()
+        else:
+            lines = [line for line in self.environment if not line.startswith(MARK)]
         # The first one counts, should there be one that we have inherited.
-        self.environment = [MARK + mark, *(line for line in lines if not line.startswith(MARK))]
+        self.environment = [MARK + mark, *lines]
 
 
 class ReportPipe:
@@ -325,14 +329,6 @@ def _encoded(text: Path, what: str) -> bytes:
     if b"\0" in encoded:
         raise ValueError(f"{what} contains a NUL byte, which no program can be given")
     return encoded
-
-
-def _own_environment() -> list[bytes]:
-    """Return our environment; what it is kept in spares ten times the price of decoding it."""
-    kept = getattr(os.environ, "_data", None)
-    if not isinstance(kept, dict):
-        return [name + b"=" + value for name, value in os.environb.items()]
-    return [name + b"=" + value for name, value in kept.items()]
 
 
 def _environment(env: Mapping[str, str]) -> list[bytes]:
