@@ -126,7 +126,8 @@ class CommandRunner(LocalRunner):
         finally:
             self._close_duplicates()
         self._begun(self.command)
-        self.stdin_changed()
+        if self._stdin_waiters:
+            self.stdin_changed()
         if options.stdin == PIPE:
             self._is_fed = True
         if options.descendants != "leave":
@@ -216,7 +217,9 @@ class CommandRunner(LocalRunner):
     @property
     def has_remains(self) -> bool:
         command = self.command
-        return super().has_remains or (command is not None and command.is_output_open)
+        if command is not None and command.is_output_open:
+            return True
+        return bool(self.groups) and super().has_remains
 
     def all_died(self) -> None:
         if self._exit is not None and not self.is_over:
@@ -320,7 +323,7 @@ class CommandRunner(LocalRunner):
         self._exit = exit
         group = command.group
         if group is not None and group.is_closed:
-            self.groups = [other for other in self.groups if other is not group]
+            self.remove_group(group)
         if self._descendants == "leave" or not self._has_descendants(command):
             self._finish()
         elif self._descendants == "wait":
@@ -368,7 +371,8 @@ class CommandRunner(LocalRunner):
 
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)
-        self.stdin_changed()
+        if self._stdin_waiters:
+            self.stdin_changed()
 
 
 def _check_file(
