@@ -325,8 +325,10 @@ class CommandRunner(LocalRunner):
         if group is not None and group.is_closed:
             self.remove_group(group)
         if self._descendants == "leave" or not self._has_descendants(command):
+            # Whoever hears of that lets a cascade go on, too.
             self._finish()
-        elif self._descendants == "wait":
+            return
+        if self._descendants == "wait":
             self._await_descendants(command)
         else:
             self.reports.kill_soon(self)
