@@ -208,6 +208,19 @@ async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
         assert (stat.session, stat.is_stopped) == (os.getsid(marked), False)
 
 
+@on_all_loops
+async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; exec sleep 1000'"
+    with leading(marked) as (group, (known,)), leading(marked) as (_, (unknown,)):
+        asked = asyncio.get_running_loop().create_future()
+        scanner.ask_for_marks(asked.set_result, group)
+        look: Look = await asked
+        assert look.marks[b"a-3"] == [unknown]
+        assert known in look.groups[group]
+
+
 def test_marks_are_still_asked_for_on_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
     scanner = ProcessScanner(Reserve())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -93,7 +93,9 @@ Listener = Callable[[Look], None]
 
 class _Question(NamedTuple):
     listener: Listener
-    wants_marks: bool
+    wants_marks: bool = False
+    group: int = 0
+    """Whose members are known without a mark."""
 
 
 class ProcessScanner:
@@ -148,11 +150,15 @@ class ProcessScanner:
 
     def ask(self, listener: Listener) -> None:
         """Call `listener` once, in a later turn of the loop, with what a fresh look found."""
-        self._ask(_Question(listener, wants_marks=False))
+        self._ask(_Question(listener))
 
-    def ask_for_marks(self, listener: Listener) -> None:
-        """Do as `ask` does, with a look that also reads the marks in the environments."""
-        self._ask(_Question(listener, wants_marks=True))
+    def ask_for_marks(self, listener: Listener, group: int = 0) -> None:
+        """Do as `ask` does, with a look that also reads the marks in the environments.
+
+        It does not read those of the members of `group`, a command's whose descendants are looked
+        for: when thousands are killed most of the processes that there are belong to such groups.
+        """
+        self._ask(_Question(listener, wants_marks=True, group=group))
 
     def _ask(self, question: _Question) -> None:
         self._asked.append(question)
@@ -169,7 +175,8 @@ class ProcessScanner:
     def _look(self) -> Iterator[Look | None]:
         """Begin with the first slice: until then others may join, and want more."""
         wants_marks = any(question.wants_marks for question in self._open)
-        yield from _look(self._reserve, _read_mark if wants_marks else None)
+        known = {question.group for question in self._open}
+        yield from _look(self._reserve, _read_mark if wants_marks else None, known)
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
@@ -266,8 +273,10 @@ def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
             yield pid
 
 
-def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> Iterator[Look | None]:
-    """Yield None after each slice, and at last what was found.
+def _look(
+    reserve: Reserve, mark_of: Callable[[int], bytes | None] | None, known: Set[int]
+) -> Iterator[Look | None]:
+    """Yield None after each slice, and at last what was found; without the marks of `known` groups.
 
     A process that forks and dies between the listing and the visit would be missed with its child. So
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
@@ -285,7 +294,10 @@ def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> It
             stat = read_stat(pid, reserve)
             if stat is not None:
                 found.add(pid, stat)
-                mark = None if mark_of is None else _with_reserve(partial(mark_of, pid), reserve)
+                if mark_of is None or stat.group in known:
+                    mark = None
+                else:
+                    mark = _with_reserve(partial(mark_of, pid), reserve)
                 if mark is not None:
                     found.marks.setdefault(mark, []).append(pid)
             if count % slice == 0:

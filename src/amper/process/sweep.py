@@ -83,7 +83,7 @@ class Sweep:
         if self._mark is None:
             scanner.ask(self._found)
         else:
-            scanner.ask_for_marks(self._found)
+            scanner.ask_for_marks(self._found, self._group.pgid)
 
     def survivors(self) -> set[int]:
         """Return the pids of those that are held."""
