@@ -238,7 +238,10 @@ class Command:
         self._pidfd = -1
         if not reap_leader_late and group.is_gone():
             group.close()
-        self._owner.leader_ended(exit)
+        # It is told once, and then let go: two that know each other would wait for the collector.
+        owner = self._owner
+        del self._owner
+        owner.leader_ended(exit)
 
 
 def _fileno(file: HasFileno) -> int:
