@@ -144,6 +144,19 @@ async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
     assert os.getpid() in (await asked).groups[os.getpgrp()]
 
 
+@on_all_loops
+async def test_a_listing_of_very_many_takes_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "NAMES_PER_TURN", 8)
+    monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1_000_000)
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading("echo ready; exec sleep 1000") as (pid, _):
+        look = ask(scanner)
+        await turns(5)
+        assert not look.done()
+        assert (await look).groups[pid] == [pid]
+
+
 def test_whoever_was_not_told_yet_is_told_on_the_next_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,6 +7,7 @@ environments are read, for twice that, only if one of those who ask looks for ma
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Set
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROCESSES_PER_TURN: Final = 64
+
+NAMES_PER_TURN: Final = 512
+"""The kernel gives as much as twice that in one go."""
 
 ANSWERS_PER_TURN: Final = 16
 """Whoever is told that nobody is left ends a job with it."""
@@ -268,9 +272,10 @@ def read_mark(pid: int, reserve: Reserve) -> bytes | None:
 
 def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
     """Yield the members of one group, at once: it takes a while where there are many processes."""
-    for name in _names(reserve):
-        if name.isdigit() and read_group(pid := int(name), reserve) == pgid:
-            yield pid
+    for names in _listing(reserve):
+        for name in names:
+            if name.isdigit() and read_group(pid := int(name), reserve) == pgid:
+                yield pid
 
 
 def _look(
@@ -285,11 +290,14 @@ def _look(
     slice = PROCESSES_PER_TURN if mark_of is None else max(1, PROCESSES_PER_TURN // 2)
     seen: set[str] = set()
     for _ in range(MOST_LISTINGS):
-        names = _names(reserve)
-        new = [int(name) for name in names if name not in seen and name.isdigit()]
+        new: list[int] = []
+        for turn, names in enumerate(_listing(reserve)):
+            if turn > 0:
+                yield None
+            new += [int(name) for name in names if name not in seen and name.isdigit()]
+            seen.update(names)
         if not new:
             break
-        seen.update(names)
         for count, pid in enumerate(new, 1):
             stat = read_stat(pid, reserve)
             if stat is not None:
@@ -305,9 +313,19 @@ def _look(
     yield found
 
 
-def _names(reserve: Reserve) -> list[str]:
-    """Return what is in /proc: processes, and other things."""
-    return _with_reserve(lambda: os.listdir("/proc"), reserve)
+def _listing(reserve: Reserve) -> Iterator[list[str]]:
+    """Yield what is in /proc, processes and other things, some of it at a time."""
+    try:
+        entries = os.scandir("/proc")
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTORS:
+            raise
+        # The reserve is not lent for several turns.
+        yield _with_reserve(lambda: os.listdir("/proc"), reserve)
+        return
+    with entries:
+        while names := [entry.name for entry in itertools.islice(entries, NAMES_PER_TURN)]:
+            yield names
 
 
 def _read(pid: int) -> bytes:
