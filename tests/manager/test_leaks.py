@@ -102,6 +102,26 @@ async def test_a_job_that_is_over_lets_go_of_its_coroutine_and_a_removed_one_of_
         assert things[1]() is None
 
 
+@on_all_loops
+async def test_a_command_that_is_over_is_let_go_without_the_collector() -> None:
+    async with JobManager() as jobs:
+        gc.collect()
+        gc.disable()
+        try:
+            id = await jobs.start("echo out")
+            job = jobs._table.get(id)
+            assert job is not None
+            assert job.runner is not None
+            runner = weakref.ref(job.runner)
+            await result_of(jobs, id)
+            # The loop holds what it called until its next turn.
+            await turn()
+            await turn()
+            assert runner() is None
+        finally:
+            gc.enable()
+
+
 @pytest.mark.parametrize("way", ["kill", "cancel", "remove", "abandon", "queue and kill", "refuse"])
 @on_a_loop
 async def test_a_coroutine_that_was_ended_is_let_go(way: str) -> None:

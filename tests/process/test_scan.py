@@ -72,6 +72,66 @@ async def test_those_who_ask_together_share_a_look_and_who_asks_later_gets_a_fre
 
 
 @on_all_loops
+async def test_a_look_waits_as_long_as_each_turn_brings_others_who_ask() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    questions: list[asyncio.Future[Look]] = []
+    for _ in range(4):
+        questions += (ask(scanner), ask(scanner))
+        await turns(1)
+    assert {await question for question in questions} == {await questions[0]}
+    assert scanner.begun == 1
+
+
+@on_all_loops
+async def test_a_look_does_not_wait_for_ever_for_others_who_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan, "MOST_TURNS_TO_JOIN", 2)
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    questions: list[asyncio.Future[Look]] = []
+    while not scanner.begun:
+        questions += (ask(scanner), ask(scanner))
+        await turns(1)
+    assert len(questions) == 6
+    for question in questions:
+        await question
+
+
+@on_all_loops
+async def test_a_few_of_those_who_asked_are_told_in_one_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan, "ANSWERS_PER_TURN", 1)
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    told: list[int] = []
+    for number in range(3):
+        scanner.ask(lambda look, number=number: told.append(number))  # type: ignore[misc]
+    await turns_until(lambda: bool(told))
+    assert told == [0]
+    await turns_until(lambda: len(told) == 3)
+    assert told == [0, 1, 2]
+
+
+@on_all_loops
+async def test_in_a_crowd_there_is_as_much_time_without_a_look_as_with_one() -> None:
+    loop = asyncio.get_running_loop()
+    few, many = ProcessScanner(Reserve()), ProcessScanner(Reserve())
+    for scanner, expected in ((few, scan.CROWD), (many, scan.CROWD + 1)):
+        scanner.attach(loop)
+        scanner.expected = expected
+        await ask(scanner)
+        scanner._rests_until += 1000
+    waiting = ask(many)
+    await ask(few)
+    assert (few.begun, many.begun) == (2, 1)
+    assert not waiting.done()
+    waiting.cancel()
+
+
+@on_all_loops
 async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -82,6 +142,43 @@ async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
     await turns(3)
     assert not asked.done()
     assert os.getpid() in (await asked).groups[os.getpgrp()]
+
+
+@on_all_loops
+async def test_a_listing_of_very_many_takes_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "NAMES_PER_TURN", 8)
+    monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1_000_000)
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading("echo ready; exec sleep 1000") as (pid, _):
+        look = ask(scanner)
+        await turns(5)
+        assert not look.done()
+        assert (await look).groups[pid] == [pid]
+
+
+def test_whoever_was_not_told_yet_is_told_on_the_next_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan, "ANSWERS_PER_TURN", 1)
+    scanner = ProcessScanner(Reserve())
+    told: list[Look] = []
+
+    async def first() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        for _ in range(30):
+            scanner.ask(told.append)
+        await turns_until(lambda: bool(told))
+
+    async def second() -> None:
+        scanner.attach(asyncio.get_running_loop())
+        await turns_until(lambda: len(told) >= 30)
+        await ask(scanner)
+
+    run(first())
+    assert 0 < len(told) < 30
+    run(second())
+    assert len(told) == 30
 
 
 def test_a_look_that_a_loop_did_not_finish_begins_anew_on_the_next() -> None:
@@ -122,6 +219,19 @@ async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
         assert read_mark(NO_PROCESS, Reserve()) is None
         stat = look.stats[marked]
         assert (stat.session, stat.is_stopped) == (os.getsid(marked), False)
+
+
+@on_all_loops
+async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; exec sleep 1000'"
+    with leading(marked) as (group, (known,)), leading(marked) as (_, (unknown,)):
+        asked = asyncio.get_running_loop().create_future()
+        scanner.ask_for_marks(asked.set_result, group)
+        look: Look = await asked
+        assert look.marks[b"a-3"] == [unknown]
+        assert known in look.groups[group]
 
 
 def test_marks_are_still_asked_for_on_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:

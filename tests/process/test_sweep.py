@@ -57,6 +57,22 @@ async def test_it_signals_and_waits_for_those_of_the_session() -> None:
 
 
 @on_all_loops
+async def test_it_asks_once_for_a_look_that_has_not_begun() -> None:
+    with kernel() as opened, leading("echo ready; exec sleep 1000") as (pid, _):
+        told, group = Told(), led_by(pid)
+        swept = sweep_of(group, opened, told)
+        swept.look()
+        swept.look()
+        await turns_until(lambda: swept.is_gone)
+        assert (told.count, opened.scanner.begun) == (1, 1)
+        assert opened.scanner.expected == 1
+        swept.close()
+        swept.close()
+        assert opened.scanner.expected == 0
+        group.close()
+
+
+@on_all_loops
 async def test_a_session_whose_number_may_be_a_strangers_is_nobodys() -> None:
     """The group is gone before we have looked at the clock, or the process is younger than that look."""
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):

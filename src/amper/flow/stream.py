@@ -118,7 +118,9 @@ class BoundedStream:
 
     def freeze(self) -> bytes:
         """Close the stream and return what is kept: its own memory, and not a copy."""
-        data = self._own_ring(_ENDED).freeze()
+        ring = self._own_ring(_ENDED)
+        # Most streams are empty to their end.
+        data = b"" if ring is _ENDED else ring.freeze()
         if self._waiters:
             self._wake()
         return data

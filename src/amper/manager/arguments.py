@@ -39,15 +39,20 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
     """Return a command as it is executed, and as people read it."""
     if isinstance(command, str):
         return command, command
-    if isinstance(command, bytes | bytearray | memoryview):
-        raise TypeError("a command is a str for the shell or a sequence of arguments, not bytes")
-    if not isinstance(command, list | tuple | Iterable):
-        raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
+    if not isinstance(command, list):
+        _check_sequence(command)
     words = list(command)
     if not words:
         raise ValueError("a command needs at least the name of a program")
     texts = [word if isinstance(word, str) else os.fsdecode(word) for word in words]
     return words, " ".join([shlex.quote(text) for text in texts])
+
+
+def _check_sequence(command: object) -> None:
+    if isinstance(command, bytes | bytearray | memoryview):
+        raise TypeError("a command is a str for the shell or a sequence of arguments, not bytes")
+    if not isinstance(command, Iterable):
+        raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
 
 
 def checked_title(title: str | None, text: str) -> str:

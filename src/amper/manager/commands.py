@@ -114,7 +114,8 @@ class CommandRunner(LocalRunner):
         try:
             if options.program.inherits_environment:
                 self._is_marked = True
-                options.program.mark(self._mark_of(self.reports.kernel))
+                kernel = self.reports.kernel
+                options.program.mark(self._mark_of(kernel), kernel.environment)
             self.command = self._command(options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
@@ -125,7 +126,8 @@ class CommandRunner(LocalRunner):
         finally:
             self._close_duplicates()
         self._begun(self.command)
-        self.stdin_changed()
+        if self._stdin_waiters:
+            self.stdin_changed()
         if options.stdin == PIPE:
             self._is_fed = True
         if options.descendants != "leave":
@@ -215,7 +217,9 @@ class CommandRunner(LocalRunner):
     @property
     def has_remains(self) -> bool:
         command = self.command
-        return super().has_remains or (command is not None and command.is_output_open)
+        if command is not None and command.is_output_open:
+            return True
+        return bool(self.groups) and super().has_remains
 
     def all_died(self) -> None:
         if self._exit is not None and not self.is_over:
@@ -319,10 +323,12 @@ class CommandRunner(LocalRunner):
         self._exit = exit
         group = command.group
         if group is not None and group.is_closed:
-            self.groups = [other for other in self.groups if other is not group]
+            self.remove_group(group)
         if self._descendants == "leave" or not self._has_descendants(command):
+            # Whoever hears of that lets a cascade go on, too.
             self._finish()
-        elif self._descendants == "wait":
+            return
+        if self._descendants == "wait":
             self._await_descendants(command)
         else:
             self.reports.kill_soon(self)
@@ -367,7 +373,8 @@ class CommandRunner(LocalRunner):
 
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)
-        self.stdin_changed()
+        if self._stdin_waiters:
+            self.stdin_changed()
 
 
 def _check_file(

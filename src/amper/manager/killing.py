@@ -25,8 +25,8 @@ from amper.process.sweep import Sweep
 KILL_LIMIT: Final = 5.0
 """Seconds after SIGKILL until we admit that something (in the D state) cannot be killed now."""
 
-STEPS_PER_TURN: Final = 50
-"""Signals for this many jobs take about a millisecond."""
+STEPS_PER_TURN: Final = 16
+"""Signals for this many jobs, and a look at their children, take about a millisecond."""
 
 Step = Literal["ask", "insist", "look", "give up"]
 

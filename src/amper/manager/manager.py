@@ -239,7 +239,7 @@ class JobManager(Lookups):
         facts = checked_facts(text, name, tags)
         program = Program(executed, cwd, env, pass_fds, "own" if foreground is None else "ours")
         size = checked_pty(pty, foreground)
-        if isinstance(stdin, bytearray | memoryview):
+        if stdin is not None and isinstance(stdin, bytearray | memoryview):
             # Its owner may go on to change it.
             stdin = bytes(stdin)
         usual = usual_streams(foreground, size)

@@ -171,6 +171,14 @@ class LocalRunner(Runner):
             self.signals_sent |= {number}
         return any(sent)
 
+    def remove_group(self, group: ProcessGroup) -> None:
+        """Count a process group no more: nothing of it is left."""
+        if self.groups == (group,):
+            # Most jobs have no other.
+            self.groups = ()
+        else:
+            self.groups = [other for other in self.groups if other is not group]
+
     @property
     def needs_place(self) -> bool:
         """Whether the job counts among those of which `max_running` may run."""

@@ -88,17 +88,18 @@ class Command:
         self.group: ProcessGroup | None = None
         childs: list[int] = []
         try:
-            kernel.reserve.fill()
-            if pty is None:
-                child_stdin = self._open_stdin(stdin, childs)
-                child_stdout = self._open_output(stdout, childs)
-                child_stderr = (
-                    child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
-                )
-            else:
-                child_stdin = child_stdout = child_stderr = self._open_terminal(pty, stdin, stdout)
-                program = pty.program(program)
-            self._launch(program, child_stdin, child_stdout, child_stderr)
+            try:
+                kernel.reserve.fill()
+                if pty is None:
+                    self._launch(program, *self._open(stdin, stdout, stderr, childs))
+                else:
+                    terminal = self._open_terminal(pty, stdin, stdout)
+                    self._launch(pty.program(program), terminal, terminal, terminal)
+            finally:
+                # Before its end is heard of: then what it had open has hung up, and need not be read.
+                for fd in childs:
+                    os.close(fd)
+            self._watch()
         except Exception as error:
             self.close()
             if isinstance(error, CannotStart):
@@ -107,9 +108,6 @@ class Command:
         except BaseException:
             self.close()
             raise
-        finally:
-            for fd in childs:
-                os.close(fd)
 
     @property
     def is_output_open(self) -> bool:
@@ -157,6 +155,15 @@ class Command:
         if self.group is not None:
             self.group.close()
 
+    def _open(
+        self, stdin: Input, stdout: Output, stderr: Output, childs: list[int]
+    ) -> tuple[int, int, int]:
+        """Return the child's three streams; `childs` are those that are to be closed after the fork."""
+        child_stdin = self._open_stdin(stdin, childs)
+        child_stdout = self._open_output(stdout, childs)
+        child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
+        return child_stdin, child_stdout, child_stderr
+
     def _open_terminal(self, pty: Pty, stdin: Input, output: Output) -> int:
         """Return the child's side of its terminal."""
         assert isinstance(output, BoundedStream)
@@ -198,9 +205,8 @@ class Command:
         return write_end
 
     def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
-        """Start the program, and see to it that its end is heard of."""
+        """Start the program. Raises CannotStart."""
         self.pid = spawn(program, stdin, stdout, stderr, self._kernel.reports)
-        self._watch()
 
     def _watch(self) -> None:
         """Watch the process that runs now. If that cannot be, it must not run on."""
@@ -232,7 +238,10 @@ class Command:
         self._pidfd = -1
         if not reap_leader_late and group.is_gone():
             group.close()
-        self._owner.leader_ended(exit)
+        # It is told once, and then let go: two that know each other would wait for the collector.
+        owner = self._owner
+        del self._owner
+        owner.leader_ended(exit)
 
 
 def _fileno(file: HasFileno) -> int:

@@ -11,9 +11,13 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from amper.process.descriptors import Reserve
-from amper.process.scan import read_stat
+from amper.process.scan import read_all, read_stat
+
+LONGEST_LIST: Final = 1 << 25
+"""Bytes: more children than there can be processes."""
 
 Held = tuple[int, int]
 """A pid, and a pidfd that makes sure whose it is. Whoever gets one closes it."""
@@ -68,8 +72,11 @@ def children_of(pid: int) -> list[int]:
         # A directory's links count what is in it: most processes have one thread, named as they are.
         is_single = os.stat(f"/proc/{pid}/task").st_nlink == 3
         for thread in (pid,) if is_single else os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
-                found += map(int, file.readall().split())
+            fd = os.open(f"/proc/{pid}/task/{thread}/children", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found += map(int, read_all(fd, LONGEST_LIST).split())
+            finally:
+                os.close(fd)
     except OSError:
         # It is gone, or there is no descriptor left to look with.
         return found

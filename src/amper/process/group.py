@@ -107,6 +107,8 @@ class ProcessGroup:
 
     def is_gone(self) -> bool:
         """Return whether no member is left. False may also mean that only zombies are."""
+        if self._pidfd < 0:
+            return True
         try:
             self._send(0)
         except ProcessLookupError:

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from amper.process.descriptors import Reserve
+from amper.process.environment import OwnEnvironment
 from amper.process.poller import Poller
 from amper.process.scan import ProcessScanner
 from amper.process.spawn import ReportPipe
@@ -14,12 +15,13 @@ from amper.process.spawn import ReportPipe
 class Kernel:
     """The descriptors and watchers of one manager, moved from one event loop to the next."""
 
-    __slots__ = ("loop", "mark", "poller", "reports", "reserve", "scanner")
+    __slots__ = ("environment", "loop", "mark", "poller", "reports", "reserve", "scanner")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.reserve = Reserve()
         self.reports = ReportPipe()
         self.poller = Poller()
+        self.environment = OwnEnvironment()
         self.mark = os.urandom(8).hex().encode()
         """By which the descendants of this manager's commands are known."""
         self.scanner = ProcessScanner(self.reserve)

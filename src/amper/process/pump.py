@@ -4,7 +4,9 @@
    Whoever still holds the other end can delay nobody.
 2. A pipe that is still held then stays drained, so that its holder meets neither SIGPIPE nor a full
    pipe; what comes late is counted and thrown away.
-3. A pipe is enlarged only when a read shows that the writer fills it: an unprivileged user has
+3. A pipe is made non-blocking when it is to be read without having said that it is readable: most
+   never are.
+4. A pipe is enlarged only when a read shows that the writer fills it: an unprivileged user has
    64 MiB of pipe memory for everything. From then on the kernel writes into the ring itself; small
    outputs never cost more memory than they have bytes.
 """
@@ -54,7 +56,6 @@ class OutputPump:
         self._late: LateOutput | None = None
         self._is_large = False
         try:
-            os.set_blocking(fd, False)
             poller.add(fd, READABLE, self)
         except OSError:
             os.close(fd)
@@ -72,6 +73,8 @@ class OutputPump:
         """
         if self._fd < 0:
             return True
+        # From here on it is read without being told to.
+        os.set_blocking(self._fd, False)
         # Most often it is empty and nobody holds it: then one read tells both.
         count = self._read(DEFAULT_PIPE_SIZE)
         remaining = _bytes_in(self._fd) if count >= DEFAULT_PIPE_SIZE else 0
@@ -152,6 +155,7 @@ class OutputPump:
 
     def _enlarge(self) -> None:
         self._is_large = True
+        os.set_blocking(self._fd, False)
         try:
             fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE_SIZE)
         except OSError:

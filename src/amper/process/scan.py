@@ -7,10 +7,11 @@ environments are read, for twice that, only if one of those who ask looks for ma
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Set
 from functools import partial
-from io import FileIO
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
@@ -23,6 +24,23 @@ T = TypeVar("T")
 
 PROCESSES_PER_TURN: Final = 64
 
+NAMES_PER_TURN: Final = 512
+"""The kernel gives as much as twice that in one go."""
+
+ANSWERS_PER_TURN: Final = 16
+"""Whoever is told that nobody is left ends a job with it."""
+
+MOST_TURNS_TO_JOIN: Final = 500
+"""A look waits as long as each turn brings somebody else who asks: thousands are killed a few in each
+turn, and a look for the first few would visit all the others."""
+
+CROWD: Final = 8
+"""When more than so many are to ask, a look is not begun before as much time has passed without one as the
+last one took: they die one after another, and each asks when it is dead."""
+
+LONGEST_REST: Final = 0.25
+"""Seconds."""
+
 MOST_LISTINGS: Final = 20
 """On a machine that forks without end there is always something new."""
 
@@ -33,6 +51,8 @@ MARK: Final = b"AMPER_JOB="
 """The environment variable by which the descendants of a command are known, wherever they went."""
 
 LONGEST_ENVIRONMENT: Final = 1 << 20
+
+_READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC
 
 
 class Stat(NamedTuple):
@@ -77,13 +97,29 @@ Listener = Callable[[Look], None]
 
 class _Question(NamedTuple):
     listener: Listener
-    wants_marks: bool
+    wants_marks: bool = False
+    group: int = 0
+    """Whose members are known without a mark."""
 
 
 class ProcessScanner:
     """Finds who is in which process group, who is stopped, and who carries a mark."""
 
-    __slots__ = ("_asked", "_loop", "_open", "_reserve", "_turns")
+    __slots__ = (
+        "_answers",
+        "_asked",
+        "_began",
+        "_is_telling",
+        "_joined",
+        "_loop",
+        "_open",
+        "_patience",
+        "_reserve",
+        "_rests_until",
+        "_turns",
+        "begun",
+        "expected",
+    )
 
     def __init__(self, reserve: Reserve) -> None:
         self._reserve = reserve
@@ -92,23 +128,41 @@ class ProcessScanner:
         self._open: list[_Question] = []
         """Those that the look that is under way will answer."""
         self._turns: Iterator[Look | None] | None = None
+        self._joined = self._patience = 0
+        self._answers: deque[tuple[_Question, Look]] = deque()
+        """Those that are to be told, and what."""
+        self._is_telling = False
+        self._began = self._rests_until = 0.0
+        self.expected = 0
+        """How many are to ask some time: those who wait for the end of a command that is being killed."""
+        self.begun = 0
+        """How many looks have begun: who asks for what the next one finds need not ask twice."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work on `loop` from now on; a look that was under way begins anew there."""
         self._loop = loop
-        self._asked = self._open + self._asked
+        untold = [question for question, _ in self._answers]
+        self._asked = untold + self._open + self._asked
         self._open = []
+        self._answers.clear()
+        self._is_telling = False
         self._turns = None
+        # It has a clock of its own.
+        self._rests_until = 0.0
         if self._asked:
             self._begin()
 
     def ask(self, listener: Listener) -> None:
         """Call `listener` once, in a later turn of the loop, with what a fresh look found."""
-        self._ask(_Question(listener, wants_marks=False))
+        self._ask(_Question(listener))
 
-    def ask_for_marks(self, listener: Listener) -> None:
-        """Do as `ask` does, with a look that also reads the marks in the environments."""
-        self._ask(_Question(listener, wants_marks=True))
+    def ask_for_marks(self, listener: Listener, group: int = 0) -> None:
+        """Do as `ask` does, with a look that also reads the marks in the environments.
+
+        It does not read those of the members of `group`, a command's whose descendants are looked
+        for: when thousands are killed most of the processes that there are belong to such groups.
+        """
+        self._ask(_Question(listener, wants_marks=True, group=group))
 
     def _ask(self, question: _Question) -> None:
         self._asked.append(question)
@@ -118,19 +172,31 @@ class ProcessScanner:
     def _begin(self) -> None:
         assert self._loop is not None
         self._turns = self._look()
+        self._joined = len(self._asked)
+        self._patience = MOST_TURNS_TO_JOIN
         self._loop.call_soon(self._turn, self._turns)
 
     def _look(self) -> Iterator[Look | None]:
         """Begin with the first slice: until then others may join, and want more."""
         wants_marks = any(question.wants_marks for question in self._open)
-        yield from _look(self._reserve, _read_mark if wants_marks else None)
+        known = {question.group for question in self._open}
+        yield from _look(self._reserve, _read_mark if wants_marks else None, known)
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
             return
         assert self._loop is not None
         if not self._open:
+            now = self._loop.time()
+            if self._is_joined():
+                self._loop.call_soon(self._turn, turns)
+                return
+            if self.expected > CROWD and now < self._rests_until:
+                self._loop.call_at(self._rests_until, self._turn, turns)
+                return
             self._open, self._asked = self._asked, []
+            self._began = now
+            self.begun += 1
         try:
             found = next(turns)
         except OSError:
@@ -142,11 +208,37 @@ class ProcessScanner:
             self._loop.call_soon(self._turn, turns)
             return
         answered, self._open, self._turns = self._open, [], None
+        now = self._loop.time()
+        self._rests_until = now + min(now - self._began, LONGEST_REST)
         if self._asked:
             self._begin()
-        for question in answered:
+        self._answers.extend((question, found) for question in answered)
+        if not self._is_telling:
+            self._is_telling = True
+            self._tell(self._loop)
+
+    def _is_joined(self) -> bool:
+        """Return whether somebody has asked since the last turn, and may be followed by others."""
+        joined, self._joined = self._joined, len(self._asked)
+        self._patience -= 1
+        return self._joined > joined and self._patience >= 0
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell a few of those who have asked, and the others in later turns."""
+        if loop is not self._loop:
+            return
+        self._is_telling = bool(self._answers)
+        if not self._is_telling:
+            return
+        for _ in range(min(ANSWERS_PER_TURN, len(self._answers))):
             # In a callback of its own: what one raises must not keep the others from hearing.
-            self._loop.call_soon(question.listener, found)
+            loop.call_soon(self._tell_next, loop)
+        loop.call_soon(self._tell, loop)
+
+    def _tell_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._answers and loop is self._loop:
+            question, found = self._answers.popleft()
+            question.listener(found)
 
 
 def read_stat(pid: int, reserve: Reserve | None) -> Stat | None:
@@ -180,30 +272,40 @@ def read_mark(pid: int, reserve: Reserve) -> bytes | None:
 
 def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
     """Yield the members of one group, at once: it takes a while where there are many processes."""
-    for pid in _pids(reserve):
-        if read_group(pid, reserve) == pgid:
-            yield pid
+    for names in _listing(reserve):
+        for name in names:
+            if name.isdigit() and read_group(pid := int(name), reserve) == pgid:
+                yield pid
 
 
-def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> Iterator[Look | None]:
-    """Yield None after each slice, and at last what was found.
+def _look(
+    reserve: Reserve, mark_of: Callable[[int], bytes | None] | None, known: Set[int]
+) -> Iterator[Look | None]:
+    """Yield None after each slice, and at last what was found; without the marks of `known` groups.
 
     A process that forks and dies between the listing and the visit would be missed with its child. So
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
     """
     found = Look()
     slice = PROCESSES_PER_TURN if mark_of is None else max(1, PROCESSES_PER_TURN // 2)
-    seen: set[int] = set()
+    seen: set[str] = set()
     for _ in range(MOST_LISTINGS):
-        new = [pid for pid in _pids(reserve) if pid not in seen]
+        new: list[int] = []
+        for turn, names in enumerate(_listing(reserve)):
+            if turn > 0:
+                yield None
+            new += [int(name) for name in names if name not in seen and name.isdigit()]
+            seen.update(names)
         if not new:
             break
-        seen.update(new)
         for count, pid in enumerate(new, 1):
             stat = read_stat(pid, reserve)
             if stat is not None:
                 found.add(pid, stat)
-                mark = None if mark_of is None else _with_reserve(partial(mark_of, pid), reserve)
+                if mark_of is None or stat.group in known:
+                    mark = None
+                else:
+                    mark = _with_reserve(partial(mark_of, pid), reserve)
                 if mark is not None:
                     found.marks.setdefault(mark, []).append(pid)
             if count % slice == 0:
@@ -211,33 +313,50 @@ def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> It
     yield found
 
 
-def _pids(reserve: Reserve) -> list[int]:
-    names = _with_reserve(lambda: os.listdir("/proc"), reserve)
-    return [int(name) for name in names if name.isdigit()]
+def _listing(reserve: Reserve) -> Iterator[list[str]]:
+    """Yield what is in /proc, processes and other things, some of it at a time."""
+    try:
+        entries = os.scandir("/proc")
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTORS:
+            raise
+        # The reserve is not lent for several turns.
+        yield _with_reserve(lambda: os.listdir("/proc"), reserve)
+        return
+    with entries:
+        while names := [entry.name for entry in itertools.islice(entries, NAMES_PER_TURN)]:
+            yield names
 
 
 def _read(pid: int) -> bytes:
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        return file.read(512)
+    # A file object would look what it has opened, which takes as long as to read it.
+    fd = os.open(f"/proc/{pid}/stat", _READ_ONLY)
+    try:
+        return os.read(fd, 512)
+    finally:
+        os.close(fd)
 
 
 def _read_mark(pid: int) -> bytes | None:
     try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+        fd = os.open(f"/proc/{pid}/environ", _READ_ONLY)
+        try:
             # Root may read everybody's, and nobody else's process is ours.
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
+            if os.fstat(fd).st_uid != os.geteuid():
                 return None
-            environment = b"\0" + _read_all(file, LONGEST_ENVIRONMENT)
+            environment = b"\0" + read_all(fd, LONGEST_ENVIRONMENT)
+        finally:
+            os.close(fd)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     _, _, rest = environment.partition(b"\0" + MARK)
     return rest.partition(b"\0")[0] or None
 
 
-def _read_all(file: FileIO, most: int) -> bytes:
+def read_all(fd: int, most: int) -> bytes:
     """Read to the end, or so many bytes: /proc gives a page at a time."""
     parts, left = [], most
-    while left > 0 and (part := file.read(min(left, 65536))):
+    while left > 0 and (part := os.read(fd, min(left, 65536))):
         parts.append(part)
         left -= len(part)
     return b"".join(parts)

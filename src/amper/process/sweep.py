@@ -32,6 +32,7 @@ class Sweep:
 
     __slots__ = (
         "_began",
+        "_begun",
         "_group",
         "_kernel",
         "_looks",
@@ -56,9 +57,12 @@ class Sweep:
         self._signals: tuple[int, ...] = ()
         self._looks = 0
         """How many were asked for and are not answered."""
+        self._begun = 0
+        """How many looks had begun when the last was asked for."""
         self._began = -1 if watch.group.is_gone() else _ticks_now()
         self.is_gone = False
         """Whether the last look has found nobody, and nobody is held."""
+        kernel.scanner.expected += 1
 
     def signal(self, *numbers: int) -> None:
         """Signal those that are held, and whoever a fresh look finds, when it does."""
@@ -70,12 +74,16 @@ class Sweep:
     def look(self) -> None:
         """Look once more who is there, and tell the mourner when nobody is."""
         self.is_gone = False
-        self._looks += 1
         scanner = self._kernel.scanner
+        if self._looks and self._begun == scanner.begun:
+            # The one that was asked for has not begun.
+            return
+        self._looks += 1
+        self._begun = scanner.begun
         if self._mark is None:
             scanner.ask(self._found)
         else:
-            scanner.ask_for_marks(self._found)
+            scanner.ask_for_marks(self._found, self._group.pgid)
 
     def survivors(self) -> set[int]:
         """Return the pids of those that are held."""
@@ -83,7 +91,9 @@ class Sweep:
 
     def close(self) -> None:
         """Hold nobody any more, and tell nobody."""
-        self._mourner = None
+        if self._mourner is not None:
+            self._mourner = None
+            self._kernel.scanner.expected -= 1
         for pidfd in list(self._members):
             self._forget(pidfd)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import termios
 from typing import Final
 
@@ -35,6 +36,7 @@ class MasterPump(OutputPump):
 
     def __init__(self, pty: Pty, stream: BoundedStream, poller: Poller) -> None:
         self._pty = pty
+        os.set_blocking(pty.master, False)
         try:
             super().__init__(pty.master, stream, poller)
         except OSError:

@@ -1,0 +1,36 @@
+"""Our own environment, as exec takes it: encoded once, and again when somebody has changed it.
+
+It is asked for with every command, and to look whether it is still the same costs a twentieth of
+encoding it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from amper.process.scan import MARK
+
+
+class OwnEnvironment:
+    """The variables of this process."""
+
+    __slots__ = ("_lines", "_variables")
+
+    def __init__(self) -> None:
+        self._variables: dict[bytes, bytes] = {}
+        self._lines: list[bytes] = []
+
+    def unmarked(self) -> list[bytes]:
+        """Return a line for each variable that we have now, but none for a mark that we carry.
+
+        Nobody may change the list: it is kept.
+        """
+        # What os.environ keeps it in spares ten times the price of decoding it.
+        variables = getattr(os.environ, "_data", None)
+        if not isinstance(variables, dict):
+            variables = dict(os.environb)
+        if variables != self._variables:
+            self._variables = dict(variables)
+            lines = [name + b"=" + value for name, value in self._variables.items()]
+            self._lines = [line for line in lines if not line.startswith(MARK)]
+        return self._lines
