@@ -27,6 +27,8 @@ class Scale:
     """Processes that are killed at once."""
     trees: int
     """Trees of processes that are killed one after another."""
+    beside: int
+    """Commands that run beside a host which waits for its own children."""
     idle: int
     """Jobs that only wait while the manager is watched: half of them commands."""
     idle_seconds: float
@@ -56,6 +58,7 @@ FULL: Final = Scale(
     exits=20,
     processes=5_000,
     trees=500,
+    beside=10_000,
     idle=1_000,
     idle_seconds=1.0,
 )
@@ -70,6 +73,7 @@ QUICK: Final = Scale(
     exits=10,
     processes=1_000,
     trees=30,
+    beside=1_000,
     idle=200,
     idle_seconds=0.5,
 )

@@ -36,7 +36,7 @@ from benchmarks.scale import Scale
 
 tiny = Scale(
     rounds=1, commands=2, megabytes=1, sequential=20, bulk=(10, 20, 40), finished=20, exits=1,
-    processes=4, trees=2, idle=4, idle_seconds=0.01,
+    processes=4, trees=2, beside=6, idle=4, idle_seconds=0.01,
 )
 found = {
     name: dataclasses.asdict(measure(Bench(tiny, Progress())))

@@ -7,6 +7,7 @@ from typing import Final
 
 from benchmarks.harness import Bench
 from benchmarks.measures import (
+    beside,
     commands,
     coroutines,
     drain,
@@ -29,6 +30,7 @@ MEASURES: Final[dict[str, Callable[[Bench], Outcome]]] = {
     "coroutines": coroutines.measure,
     "growth": growth.measure,
     "record": record.measure,
+    "beside": beside.measure,
     "shims": shims.measure,
     "trees": trees.measure,
 }

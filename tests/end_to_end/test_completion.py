@@ -11,8 +11,11 @@ import pytest
 from tests.end_to_end.command import amper, environment, shell
 
 COMPLETED: Final = {
-    "amper ": {"run", "completion"},
+    "amper ": {"run", "shell", "completion"},
     "amper co": {"completion"},
+    "amper sh": {"shell"},
+    "amper shell -": {"-c", "-e", "--help"},
+    "amper shell /etc/passw": {"/etc/passwd"},
     "amper run --t": {"--timeout"},
     "amper run --fail-fast -": {"-c", "-j", "--json", "--fail-fast"},
     "amper completion ": {"bash", "zsh", "tcsh"},

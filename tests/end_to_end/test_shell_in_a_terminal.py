@@ -93,12 +93,8 @@ def test_a_job_that_is_killed_in_front_leaves_a_sane_terminal() -> None:
 
 def test_a_background_job_that_reads_stops_with_a_notice_and_reads_in_front() -> None:
     with prompt() as shell:
-        shell.begin("cat &")
-        shell.end()
-        said = ""
-        while "Stopped" not in said:
-            said = shell.says("true")
-        assert said == "[1]+  Stopped                 cat\n"
+        said = shell.says("cat & wait %1")
+        assert said.endswith("\n[1]+  Stopped                 cat\n")
         shell.begin("fg")
         shell.person.until(b"cat\r\n")
         shell.person.type(b"typed\n")
@@ -110,11 +106,8 @@ def test_a_background_job_that_reads_stops_with_a_notice_and_reads_in_front() ->
 
 def test_what_a_background_job_wrote_comes_with_fg() -> None:
     with prompt() as shell:
-        shell.begin("{ echo first; read line; echo got $line; } &")
-        shell.end()
-        said = ""
-        while "Stopped" not in said:
-            said = shell.says("true")
+        said = shell.says("{ echo first; read line; echo got $line; } & wait %1")
+        assert "Stopped" in said
         assert "first\n" not in said
         assert shell.says("output %1") == "first\n"
         shell.begin("fg")
