@@ -2,12 +2,15 @@
 
 A look costs about ten microseconds per process of the machine, so all who ask while the loop turns
 share one, and whoever asks during a look gets the next: what it is told began after it asked. The
-environments are read, for twice that, only if one of those who ask looks for marks in them.
+environments are read, for twice that, only if one of those who ask looks for marks in them, and only
+of those that are younger than the scanner: no mark is older. To read one may take as long as its
+process holds its memory.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import FileIO
@@ -33,6 +36,8 @@ MARK: Final = b"AMPER_JOB="
 """The environment variable by which the descendants of a command are known, wherever they went."""
 
 LONGEST_ENVIRONMENT: Final = 1 << 20
+
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(NamedTuple):
@@ -83,9 +88,11 @@ class _Question(NamedTuple):
 class ProcessScanner:
     """Finds who is in which process group, who is stopped, and who carries a mark."""
 
-    __slots__ = ("_asked", "_loop", "_open", "_reserve", "_turns")
+    __slots__ = ("_asked", "_loop", "_open", "_reserve", "_since", "_turns")
 
     def __init__(self, reserve: Reserve) -> None:
+        # The kernel rounds in a way of its own.
+        self._since = ticks_now() - 1
         self._reserve = reserve
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[_Question] = []
@@ -123,7 +130,7 @@ class ProcessScanner:
     def _look(self) -> Iterator[Look | None]:
         """Begin with the first slice: until then others may join, and want more."""
         wants_marks = any(question.wants_marks for question in self._open)
-        yield from _look(self._reserve, _read_mark if wants_marks else None)
+        yield from _look(self._reserve, self._since if wants_marks else None)
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
@@ -185,14 +192,14 @@ def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
             yield pid
 
 
-def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> Iterator[Look | None]:
-    """Yield None after each slice, and at last what was found.
+def _look(reserve: Reserve, marked_since: int | None) -> Iterator[Look | None]:
+    """Yield None after each slice, and at last what was found; marks if it is known since when.
 
     A process that forks and dies between the listing and the visit would be missed with its child. So
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
     """
     found = Look()
-    slice = PROCESSES_PER_TURN if mark_of is None else max(1, PROCESSES_PER_TURN // 2)
+    slice = PROCESSES_PER_TURN if marked_since is None else max(1, PROCESSES_PER_TURN // 2)
     seen: set[int] = set()
     for _ in range(MOST_LISTINGS):
         new = [pid for pid in _pids(reserve) if pid not in seen]
@@ -203,12 +210,18 @@ def _look(reserve: Reserve, mark_of: Callable[[int], bytes | None] | None) -> It
             stat = read_stat(pid, reserve)
             if stat is not None:
                 found.add(pid, stat)
-                mark = None if mark_of is None else _with_reserve(partial(mark_of, pid), reserve)
-                if mark is not None:
-                    found.marks.setdefault(mark, []).append(pid)
+                if marked_since is not None and stat.started >= marked_since:
+                    mark = _with_reserve(partial(_read_mark, pid), reserve)
+                    if mark is not None:
+                        found.marks.setdefault(mark, []).append(pid)
             if count % slice == 0:
                 yield None
     yield found
+
+
+def ticks_now() -> int:
+    """Return the time on the clock by which the kernel says when a process was started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
 
 
 def _pids(reserve: Reserve) -> list[int]:
