@@ -11,8 +11,7 @@ import sys
 import pytest
 
 from amper import JobManager
-from amper.process.scan import read_stat
-from amper.process.sweep import _ticks_now
+from amper.process.scan import read_stat, ticks_now
 from tests.handshakes import (
     is_zombie_or_gone,
     leading,
@@ -93,7 +92,7 @@ async def test_without_a_mark_the_session_tells() -> None:
             stat = read_stat(orphan, None)
             assert stat is not None
             # One that is as young as a tick of the kernel's clock cannot be told from a stranger.
-            await turns_until(lambda: _ticks_now() > stat.started)
+            await turns_until(lambda: ticks_now() > stat.started)
             assert await jobs.kill(id)
             assert ours.is_dead
             assert not bystander.is_dead

@@ -11,11 +11,18 @@ import pytest
 
 from amper.process import scan
 from amper.process.descriptors import Reserve
-from amper.process.scan import Look, ProcessScanner, read_group, read_mark, read_stat
+from amper.process.scan import (
+    Look,
+    ProcessScanner,
+    read_group,
+    read_mark,
+    read_stat,
+    ticks_now,
+)
 from tests.handshakes import leading, state_of, turns, turns_until
 from tests.support import on_all_loops, run
 from tests.unruly import unruly
-from tests.work import NO_PROCESS
+from tests.work import NO_PROCESS, on_a_loop
 
 
 def test_a_process_tells_its_group_and_its_parent() -> None:
@@ -232,6 +239,22 @@ async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
         look: Look = await asked
         assert look.marks[b"a-3"] == [unknown]
         assert known in look.groups[group]
+
+
+@on_a_loop
+async def test_no_mark_is_read_of_those_that_are_older_than_any() -> None:
+    with leading("AMPER_JOB=a-3 sh -c 'echo ready $$; exec sleep 1000'") as (_, (older,)):
+        stat = read_stat(older, None)
+        assert stat is not None
+        # A tick is a hundredth of a second.
+        await turns_until(lambda: ticks_now() > stat.started + 1)
+        scanner = ProcessScanner(Reserve())
+        scanner.attach(asyncio.get_running_loop())
+        asked = asyncio.get_running_loop().create_future()
+        scanner.ask_for_marks(asked.set_result)
+        look: Look = await asked
+        assert older in look.stats
+        assert b"a-3" not in look.marks
 
 
 def test_marks_are_still_asked_for_on_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import os
 import signal
 from collections.abc import Iterator
 
-from amper.process import sweep
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
+from amper.process.scan import ticks_now
 from amper.process.sweep import Sweep
 from tests.handshakes import leading, turns_until, watching
 from tests.support import on_all_loops
@@ -96,7 +96,7 @@ async def test_an_older_one_is_known_also_when_the_group_is_gone() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         group = led_by(pid)
         swept = sweep_of(group, opened, Told())
-        swept._began = sweep._ticks_now() + 1000
+        swept._began = ticks_now() + 1000
         group.close()
         with watching(orphan) as process:
             swept.signal(signal.SIGKILL)

@@ -2,13 +2,16 @@
 
 A look costs about ten microseconds per process of the machine, so all who ask while the loop turns
 share one, and whoever asks during a look gets the next: what it is told began after it asked. The
-environments are read, for twice that, only if one of those who ask looks for marks in them.
+environments are read, for twice that, only if one of those who ask looks for marks in them, and only
+of those that are younger than the scanner: no mark is older. To read one may take as long as its
+process holds its memory.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Set
 from functools import partial
@@ -53,6 +56,8 @@ MARK: Final = b"AMPER_JOB="
 LONGEST_ENVIRONMENT: Final = 1 << 20
 
 _READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC
+
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(NamedTuple):
@@ -116,12 +121,15 @@ class ProcessScanner:
         "_patience",
         "_reserve",
         "_rests_until",
+        "_since",
         "_turns",
         "begun",
         "expected",
     )
 
     def __init__(self, reserve: Reserve) -> None:
+        # The kernel rounds in a way of its own.
+        self._since = ticks_now() - 1
         self._reserve = reserve
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[_Question] = []
@@ -180,7 +188,7 @@ class ProcessScanner:
         """Begin with the first slice: until then others may join, and want more."""
         wants_marks = any(question.wants_marks for question in self._open)
         known = {question.group for question in self._open}
-        yield from _look(self._reserve, _read_mark if wants_marks else None, known)
+        yield from _look(self._reserve, self._since if wants_marks else None, known)
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
@@ -278,16 +286,16 @@ def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
                 yield pid
 
 
-def _look(
-    reserve: Reserve, mark_of: Callable[[int], bytes | None] | None, known: Set[int]
-) -> Iterator[Look | None]:
-    """Yield None after each slice, and at last what was found; without the marks of `known` groups.
+def _look(reserve: Reserve, marked_since: int | None, known: Set[int]) -> Iterator[Look | None]:
+    """Yield None after each slice, and at last what was found.
+
+    Marks are read of those that were started since then, and are in none of the `known` groups.
 
     A process that forks and dies between the listing and the visit would be missed with its child. So
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
     """
     found = Look()
-    slice = PROCESSES_PER_TURN if mark_of is None else max(1, PROCESSES_PER_TURN // 2)
+    slice = PROCESSES_PER_TURN if marked_since is None else max(1, PROCESSES_PER_TURN // 2)
     seen: set[str] = set()
     for _ in range(MOST_LISTINGS):
         new: list[int] = []
@@ -302,12 +310,11 @@ def _look(
             stat = read_stat(pid, reserve)
             if stat is not None:
                 found.add(pid, stat)
-                if mark_of is None or stat.group in known:
-                    mark = None
-                else:
-                    mark = _with_reserve(partial(mark_of, pid), reserve)
-                if mark is not None:
-                    found.marks.setdefault(mark, []).append(pid)
+                is_wanted = marked_since is not None and stat.started >= marked_since
+                if is_wanted and stat.group not in known:
+                    mark = _with_reserve(partial(_read_mark, pid), reserve)
+                    if mark is not None:
+                        found.marks.setdefault(mark, []).append(pid)
             if count % slice == 0:
                 yield None
     yield found
@@ -326,6 +333,11 @@ def _listing(reserve: Reserve) -> Iterator[list[str]]:
     with entries:
         while names := [entry.name for entry in itertools.islice(entries, NAMES_PER_TURN)]:
             yield names
+
+
+def ticks_now() -> int:
+    """Return the time on the clock by which the kernel says when a process was started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
 
 
 def _read(pid: int) -> bytes:

@@ -14,17 +14,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from functools import partial
-from typing import Final
 
 from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.group import GroupWatch, Mourner
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
-from amper.process.scan import Look, read_mark, read_stat
-
-TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+from amper.process.scan import Look, read_mark, read_stat, ticks_now
 
 
 class Sweep:
@@ -59,7 +55,7 @@ class Sweep:
         """How many were asked for and are not answered."""
         self._begun = 0
         """How many looks had begun when the last was asked for."""
-        self._began = -1 if watch.group.is_gone() else _ticks_now()
+        self._began = -1 if watch.group.is_gone() else ticks_now()
         self.is_gone = False
         """Whether the last look has found nobody, and nobody is held."""
         kernel.scanner.expected += 1
@@ -177,11 +173,6 @@ class Sweep:
         del self._members[pidfd]
         self._kernel.poller.remove(pidfd)
         os.close(pidfd)
-
-
-def _ticks_now() -> int:
-    """Return the time on the clock by which the kernel says when a process was started."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
 
 
 def _send(pidfd: int, numbers: tuple[int, ...]) -> None:
