@@ -25,6 +25,9 @@ from amper.process.sweep import Sweep
 KILL_LIMIT: Final = 5.0
 """Seconds after SIGKILL until we admit that something (in the D state) cannot be killed now."""
 
+LOOK_LIMIT: Final = 5.0
+"""Seconds for a last look at who is left."""
+
 STEPS_PER_TURN: Final = 16
 """Signals for this many jobs, and a look at their children, take about a millisecond."""
 
@@ -275,7 +278,7 @@ class Cascade(Verdict):
             self._give_up(set())
             return
         # Where there is no descriptor to look with, it never ends.
-        self._take_next("give up", KILL_LIMIT)
+        self._take_next("give up", LOOK_LIMIT)
         self._kernel.scanner.ask(self._found)
 
     def _found(self, look: Look) -> None:
