@@ -67,7 +67,7 @@ class Closing:
         core = self._core
         for job in core.admission.queued():
             core.end_queued(job, ended_by)
-        looking = core.look_for_escaped(self._grace_period)
+        looking = core.escapes.look(self._grace_period)
         cascades, reached = [], set()
         for count, runner in enumerate(core.unfinished(), 1):
             runner.claim(ended_by)
@@ -82,7 +82,7 @@ class Closing:
             # A cascade of the job's own finds them too.
             if escaped.mark not in reached:
                 grace_period = self._grace_period
-                cascades.append(core.cascade_escaped(id, escaped, ended_by, grace_period))
+                cascades.append(core.escapes.cascade(id, escaped, ended_by, grace_period))
         for cascade in cascades:
             await self._until(cascade.waiter())
 

@@ -26,7 +26,7 @@ from amper.job.table import START, JobTable
 from amper.manager.admission import Admission
 from amper.manager.channels import ChannelRunner
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
-from amper.manager.escaped import Escaped, look_for_escaped, may_have_escaped
+from amper.manager.escaped import Escapes
 from amper.manager.killing import Cascade, Steps
 from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
@@ -61,9 +61,7 @@ class Core:
         self.untracked: set[LocalRunner] = set()
         """Of jobs that were removed while they ran."""
         self.remains = Remains()
-        self._dying: dict[JobId, LocalRunner] = {}
-        """Of jobs that are over, with a cascade that is not."""
-        self._may_have_escaped = False
+        self.escapes = Escapes(self)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kernel: Kernel | None = None
         self._keepers: Keepers | None = None
@@ -153,9 +151,7 @@ class Core:
             runner.loop_closed()
             if was_dying and runner.is_killable:
                 self.kill_soon(runner)
-        dying, self._dying = self._dying, {}
-        for id, runner in dying.items():
-            self._keep_dying(id, runner)
+        self.escapes.moved()
         self._is_starting = False
         self._start_queued()
 
@@ -222,7 +218,7 @@ class Core:
             self.remains.add(runner)
         if runner.cascade is not None:
             runner.cascade.work_ended()
-            self._keep_dying(job.id, runner)
+            self.escapes.keep(job.id, runner)
         has_output = result.out or result.err or (streams is not None and job.has_output)
         if has_output and runner.persists_output and self.table.get(job.id) is job:
             self.files.write(job)
@@ -234,7 +230,7 @@ class Core:
 
     def runs(self, runner: LocalRunner) -> None:
         """A command runs, of which only the kernel knows when it stops, and which no shim contains."""
-        self._may_have_escaped = True
+        self.escapes.are_possible = True
         self.states.add(runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
@@ -302,70 +298,6 @@ class Core:
         token.cancel(reason)
         return True
 
-    def _keep_dying(self, id: JobId, runner: LocalRunner) -> None:
-        """A job is over; if a cascade has still to see something of it die, it can be joined."""
-
-        def forget(_: object) -> None:
-            if self._dying.get(id) is runner:
-                del self._dying[id]
-
-        if runner.cascade is not None:
-            self._dying[id] = runner
-            runner.cascade.waiter().add_done_callback(forget)
-
-    def kill_escaped(
-        self, job: Job | None, ended_by: EndedBy, grace_period: float
-    ) -> asyncio.Future[bool]:
-        """Kill what a command that is over has left outside of its group.
-
-        The future tells whether there was anything, and all of it died. Nobody needs to wait for it.
-        """
-        outcome: asyncio.Future[bool] = self.enter().create_future()
-
-        def settle(is_dead: bool) -> None:
-            if not outcome.done():
-                outcome.set_result(is_dead)
-
-        def found(escaped: dict[JobId, Escaped]) -> None:
-            if job is None or job.id not in escaped:
-                settle(False)
-                return
-            cascade = self.cascade_escaped(job.id, escaped[job.id], ended_by, grace_period)
-            cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
-
-        dying = None if job is None else self._dying.get(job.id)
-        if dying is not None and dying.cascade is not None:
-            return self.cascade(dying, grace_period).waiter()
-        if may_have_escaped(job) and self._kernel is not None and not self.is_closed:
-            look_for_escaped(self._kernel, found, grace_period)
-        else:
-            settle(False)
-        return outcome
-
-    def cascade_escaped(
-        self, id: JobId, found: Escaped, ended_by: EndedBy, grace_period: float
-    ) -> Cascade:
-        """Begin to end what carries a job's mark, or join whoever has begun."""
-        runner = self._dying.get(id, found)
-        runner.claim(ended_by)
-        cascade = self.cascade(runner, grace_period)
-        self._keep_dying(id, runner)
-        return cascade
-
-    def look_for_escaped(self, grace_period: float) -> asyncio.Future[dict[JobId, Escaped]]:
-        """Look what all commands of this manager have left outside of their groups."""
-        outcome: asyncio.Future[dict[JobId, Escaped]] = self.enter().create_future()
-
-        def found(escaped: dict[JobId, Escaped]) -> None:
-            if not outcome.done():
-                outcome.set_result(escaped)
-
-        if self._kernel is not None and self._may_have_escaped:
-            look_for_escaped(self._kernel, found, grace_period)
-        else:
-            found({})
-        return outcome
-
     def end_queued(self, job: Job, ended_by: EndedBy) -> None:
         """End a job that was never started."""
         self.admission.withdraw(job)
@@ -394,7 +326,7 @@ class Core:
     def unfinished(self) -> list[LocalRunner]:
         """Return the runners of which something may be left."""
         tracked = [local_runner(job) for job in self.table.jobs() if job.runner is not None]
-        over = [*self.remains.all(), *self._dying.values()]
+        over = [*self.remains.all(), *self.escapes.dying()]
         return list(dict.fromkeys([*tracked, *self.untracked, *over]))
 
     def sweep_remains(self) -> None:

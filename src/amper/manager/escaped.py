@@ -6,17 +6,21 @@ kills such a job, and once when the manager ends.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 from amper.job.job import Job
-from amper.manager.killing import KILL_LIMIT
+from amper.manager.killing import KILL_LIMIT, Cascade
 from amper.manager.runner import LocalRunner
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.scan import Look
-from amper.values import JobId
+from amper.values import EndedBy, JobId
+
+if TYPE_CHECKING:
+    from amper.manager.core import Core
 
 _ID: Final = re.compile(rb"[1-9][0-9]{0,17}")
 
@@ -43,7 +47,92 @@ class Escaped(LocalRunner):
         """It runs already."""
 
 
-def look_for_escaped(
+class Escapes:
+    """What is still being ended of jobs that are over, and what nobody has found yet."""
+
+    __slots__ = ("_core", "_dying", "are_possible")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._dying: dict[JobId, LocalRunner] = {}
+        """Of jobs that are over, with a cascade that is not."""
+        self.are_possible = False
+        """Whether any command was held by its group alone."""
+
+    def dying(self) -> Iterable[LocalRunner]:
+        """Return the runners of jobs that are over, and whose cascades are not."""
+        return self._dying.values()
+
+    def moved(self) -> None:
+        """Go on, on another loop, with those whose cascades have begun anew there."""
+        dying, self._dying = self._dying, {}
+        for id, runner in dying.items():
+            self.keep(id, runner)
+
+    def keep(self, id: JobId, runner: LocalRunner) -> None:
+        """A job is over; if a cascade has still to see something of it die, it can be joined."""
+
+        def forget(_: object) -> None:
+            if self._dying.get(id) is runner:
+                del self._dying[id]
+
+        if runner.cascade is not None:
+            self._dying[id] = runner
+            runner.cascade.waiter().add_done_callback(forget)
+
+    def kill(self, job: Job | None, ended_by: EndedBy, grace_period: float) -> asyncio.Future[bool]:
+        """Kill what a command that is over has left outside of its group.
+
+        The future tells whether there was anything, and all of it died. Nobody needs to wait for it.
+        """
+        core = self._core
+        outcome: asyncio.Future[bool] = core.enter().create_future()
+        dying = None if job is None else self._dying.get(job.id)
+        if dying is not None and dying.cascade is not None:
+            return core.cascade(dying, grace_period).waiter()
+        if job is None or not _may_have_left_some(job) or not self.are_possible or core.is_closed:
+            outcome.set_result(False)
+            return outcome
+        id = job.id
+
+        def settle(is_dead: bool) -> None:
+            if not outcome.done():
+                outcome.set_result(is_dead)
+
+        def found(escaped: dict[JobId, Escaped]) -> None:
+            if id in escaped:
+                cascade = self.cascade(id, escaped[id], ended_by, grace_period)
+                cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
+            else:
+                settle(False)
+
+        _look_for_escaped(core.kernel, found, grace_period)
+        return outcome
+
+    def look(self, grace_period: float) -> asyncio.Future[dict[JobId, Escaped]]:
+        """Look what all commands of this manager have left outside of their groups."""
+        outcome: asyncio.Future[dict[JobId, Escaped]] = self._core.enter().create_future()
+
+        def found(escaped: dict[JobId, Escaped]) -> None:
+            if not outcome.done():
+                outcome.set_result(escaped)
+
+        if self.are_possible:
+            _look_for_escaped(self._core.kernel, found, grace_period)
+        else:
+            found({})
+        return outcome
+
+    def cascade(self, id: JobId, found: Escaped, ended_by: EndedBy, grace_period: float) -> Cascade:
+        """Begin to end what carries a job's mark, or join whoever has begun."""
+        runner = self._dying.get(id, found)
+        runner.claim(ended_by)
+        cascade = self._core.cascade(runner, grace_period)
+        self.keep(id, runner)
+        return cascade
+
+
+def _look_for_escaped(
     kernel: Kernel, tell: Callable[[dict[JobId, Escaped]], None], grace_period: float
 ) -> None:
     """Find what carries a mark of this manager's, and tell it by the ids of the jobs, once.
@@ -67,6 +156,6 @@ def _escaped(look: Look, prefix: bytes) -> dict[JobId, Escaped]:
     return {JobId(int(id)): Escaped(mark) for mark, id in marks.items() if _ID.fullmatch(id)}
 
 
-def may_have_escaped(job: Job | None) -> bool:
+def _may_have_left_some(job: Job) -> bool:
     """Return whether a job is a command that is over, and was held by its group alone."""
-    return job is not None and job.result is not None and job.containment == "group"
+    return job.result is not None and job.containment == "group"

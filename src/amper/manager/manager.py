@@ -406,12 +406,12 @@ class JobManager(Lookups):
         job, runner = self._reachable(id)
         ended_by = EndedBy("kill", reason, by)
         if runner is None:
-            return await self._core.kill_escaped(job, ended_by, grace)
+            return await self._core.escapes.kill(job, ended_by, grace)
         if job is not None and job.status is JobStatus.QUEUED:
             self._core.end_queued(job, ended_by)
             return True
         if not runner.is_killable:
-            return await self._core.kill_escaped(runner.job, ended_by, grace)
+            return await self._core.escapes.kill(runner.job, ended_by, grace)
         runner.claim(ended_by)
         return await self._core.cascade(runner, grace).waiter()
 

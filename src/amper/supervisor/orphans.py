@@ -146,6 +146,8 @@ class Orphans:
             ]
             if not self._has_owner and not self._jobs:
                 signal_descent(self._strays, [signal.SIGKILL])
+            # Not earlier: whoever forks and ends all the time must be reached soon after the look.
+            self._remember()
             if not any(is_new):
                 break
         if self._has_heirs:
@@ -213,6 +215,10 @@ class Orphans:
                 job.children.add(pid)
         for job in self._jobs:
             job.children &= children
+
+    def _remember(self) -> None:
+        """Note who belongs to which job: a process that has lost its parent does not tell."""
+        for job in self._jobs:
             job.known = descent_of(job.children)
 
     def _job_of(self, pid: int) -> Orphan | None:
