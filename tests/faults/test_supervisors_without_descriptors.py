@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from amper import PIPE, JobManager
-from tests.handshakes import few_descriptors, in_a_process_of_its_own, result_of, said
+from tests.handshakes import (
+    few_descriptors,
+    in_a_process_of_its_own,
+    result_of,
+    said,
+    state_of,
+    turns_until,
+)
 from tests.survivors import keeper_of, killed, shim_of, tree
 from tests.unruly import unruly
 from tests.work import on_a_loop
@@ -51,9 +58,11 @@ async def test_a_keeper_that_can_do_nothing_any_more_makes_way_for_another() -> 
         await jobs.get_process_info(id)
         keeper = keeper_of(jobs)
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, (0, 0))
-        # It notices when it has something to do.
+        # It notices when it has something to do, and may have done that yet.
         ended = await jobs.start("exit 4")
         assert (await result_of(jobs, ended)).code == 4
+        await turns_until(lambda: state_of(keeper) in "ZX")
+        assert (await jobs.run("exit 5")).code == 5
         assert keeper_of(jobs) != keeper
         assert await jobs.close_stdin(id)
         assert (await result_of(jobs, id)).code == 3
