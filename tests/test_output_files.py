@@ -138,7 +138,23 @@ async def test_a_command_of_many_lines_and_odd_characters_can_be_written_down() 
         assert b"# Status: Done\n" in data
 
 
-# Whose they are.
+# Whose they are, and where.
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+@on_a_loop
+async def test_the_current_directory_is_temporary_only_for_who_says_so(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, *, is_named: bool
+) -> None:
+    """Python falls back to it where /tmp is full, or no descriptor was free to try it."""
+    monkeypatch.chdir(temporary)
+    monkeypatch.setenv("TMPDIR", str(temporary) if is_named else "/nowhere")
+    async with JobManager() as jobs:
+        id = await jobs.start(["echo", "x"])
+        assert (await result_of(jobs, id)).out == b"x\n"
+        await jobs._core.files.drain(asyncio.get_running_loop())
+        assert ((await info_of(jobs, id)).output_file is not None) is is_named
+        assert bool(os.listdir(temporary)) is is_named
 
 
 @on_a_loop

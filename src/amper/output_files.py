@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -129,7 +130,7 @@ class OutputFiles:
     def _own_directory(self) -> Path:
         """Return this manager's directory, made on the first call; then what is stale is deleted."""
         if self._directory is None or not self._directory.is_dir():
-            user = Path(tempfile.gettempdir()) / f"amper-{os.geteuid()}"
+            user = Path(_temporary_directory()) / f"amper-{os.geteuid()}"
             _make_private(user)
             _prune(user)
             own = (
@@ -139,6 +140,23 @@ class OutputFiles:
             _make_private(own)
             self._directory = own
         return self._directory
+
+
+def _temporary_directory() -> str:
+    """Return what Python takes for temporary files. Raises OSError.
+
+    Where nothing else can be written to, that is the current directory: nobody looks for files of ours
+    there, and nobody wants them there.
+    """
+    directory = tempfile.gettempdir()
+    if directory == os.getcwd() and directory not in _meant_to_be_temporary():
+        raise FileNotFoundError(errno.ENOENT, "no temporary directory can be written to")
+    return directory
+
+
+def _meant_to_be_temporary() -> set[str]:
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return {"/tmp", "/var/tmp", "/usr/tmp"}.union(os.path.abspath(name) for name in named if name)
 
 
 def _work(steps: queue.SimpleQueue[Callable[[], None] | None]) -> None:
