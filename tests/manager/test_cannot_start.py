@@ -197,6 +197,21 @@ async def test_an_argument_of_no_use_raises_and_no_job_begins(
         assert (await jobs.read_events()).events == ()
 
 
+@pytest.mark.parametrize(
+    "options, named",
+    [
+        ({"timeout": "5"}, "timeout is a number of seconds, not str"),
+        ({"env": {"A": 1}}, "the environment variable A is text, bytes or a path, not int"),
+        ({"cwd": 5}, "the working directory is text, bytes or a path, not int"),
+    ],
+)
+@on_a_loop
+async def test_the_error_says_which_argument_it_is(options: dict[str, Any], named: str) -> None:
+    async with JobManager(grace_period=0) as jobs:
+        with pytest.raises(TypeError, match=named):
+            await jobs.start(["true"], **options)
+
+
 VETO = """
 import asyncio, sys
 from amper import JobManager

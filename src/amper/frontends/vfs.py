@@ -144,7 +144,7 @@ class JobFileSystem(AbstractFileSystem):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise PermissionError: jobs are changed through their manager."""
         raise PermissionError(
-            errno.EROFS, "/v/jobs is read-only: use the JobManager to change jobs"
+            errno.EPERM, "a filesystem of jobs is read-only: use the JobManager to change them"
         )
 
     mkdir = makedirs = rmdir = rm = rm_file = touch = _refuse

@@ -118,17 +118,23 @@ def checked_bound(bound: int | None, name: str, least: int) -> int | None:
 
 
 def checked_seconds(seconds: float, name: str) -> float:
-    """Return a duration. Raises ValueError for a negative one, and for what is no number."""
-    if not seconds >= 0:
+    """Return a duration. Raises ValueError for a negative one, and TypeError for what is no number."""
+    if not _number(seconds, name) >= 0:
         raise ValueError(f"{name} must not be negative")
     return min(float(seconds), LONGEST_DELAY)
+
+
+def _number(seconds: float, name: str) -> float:
+    if not hasattr(seconds, "__float__") and not hasattr(seconds, "__index__"):
+        raise TypeError(f"{name} is a number of seconds, not {type(seconds).__name__}")
+    return seconds
 
 
 def checked_timeout(timeout: float | None) -> float | None:
     """Return the longest time to wait; one that is over already is 0."""
     if timeout is None:
         return None
-    if math.isnan(timeout):
+    if math.isnan(_number(timeout, "timeout")):
         raise ValueError("timeout is not a number")
     return min(max(float(timeout), 0.0), LONGEST_DELAY)
 

@@ -318,9 +318,11 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
 
 
 def _encoded(text: Path, what: str) -> bytes:
-    """Raise ValueError, with a reason for people, for what the kernel cannot be given."""
+    """Raise ValueError or TypeError, with a reason for people, for what the kernel cannot be given."""
     try:
         encoded = os.fsencode(text)
+    except TypeError as error:
+        raise TypeError(f"{what} is text, bytes or a path, not {type(text).__name__}") from error
     except UnicodeEncodeError as error:
         raise ValueError(f"{what} cannot be encoded: {error.reason}") from error
     # As a number: a search for bytes first fails to take them for one, at ten times the price.
