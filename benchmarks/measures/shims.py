@@ -61,9 +61,9 @@ def measure(bench: Bench) -> Outcome:
         at_most(6, "ms", "contained: /bin/true, start to end", samples.median(CONTAINED, "wall")),
         at_most(
             1.2,
-            "MiB",
+            "MB",
             f"contained: a shim's memory, of {shims}",
-            statistics.median(memory["PSS"]) / 1024,
+            statistics.median(memory["PSS"]) * 1024 / 1e6,
         ),
         at_most(5, "ms", "contained: a stop from outside is seen", statistics.median(stops)),
         at_most(
