@@ -115,6 +115,21 @@ def test_a_signal_reaches_the_command_that_is_waited_for() -> None:
         assert process.wait() == 128 + signal.SIGTERM
 
 
+def test_a_script_goes_on_where_its_directory_is_gone(tmp_path: Path) -> None:
+    text = "mkdir gone; cd gone; rmdir ../gone\n: &\necho one; cd /; pwd"
+    done = amper("shell", "-c", text, cwd=tmp_path)
+    assert (done.stdout, done.returncode) == (b"one\n/\n", 0)
+
+
+def test_a_script_whose_commands_cannot_be_started_says_why(tmp_path: Path) -> None:
+    leaving = "if true; then mkdir gone; cd gone; rmdir ../gone; fi"
+    done = amper("shell", "-c", f"{leaving}\njobs\necho one; :", cwd=tmp_path)
+    assert (done.stdout, done.returncode) == (b"", 126)
+    assert done.stderr.splitlines()[-1].startswith(b"amper: cannot change to the directory")
+    done = amper("shell", "-c", f"{leaving}\n: & wait $!", cwd=tmp_path)
+    assert done.stderr.splitlines()[-1].startswith(b"amper: cannot change to the directory")
+
+
 def test_a_reader_that_is_gone_ends_it() -> None:
     with started("shell", "-c", "read line; help") as process:
         assert process.stdout is not None

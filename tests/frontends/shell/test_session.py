@@ -77,6 +77,7 @@ AS_IN_SH = [
     "(cd /tmp); pwd",
     "for d in /tmp /; do cd $d; done; pwd; cd -",
     "cd / && ! true; echo $?",
+    "{ cd /tmp; cd - >/dev/null; }; echo $OLDPWD",
 ]
 
 
@@ -184,5 +185,58 @@ def test_ctrl_c_ends_the_rest_of_the_line(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as shell:
             assert await shell.type("sh -c 'kill -INT $PPID'; :; cd /; echo a") == ("", 130)
+
+    run(test())
+
+
+def test_a_directory_that_is_gone_is_left_like_any_other(tmp_path: Path) -> None:
+    gone = f"{tmp_path}/gone"
+
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("sleep 100 &")
+            assert await shell.type("mkdir gone; cd gone; rmdir ../gone") == ("", 0)
+            # What sh runs is in it still, and finds nothing there.
+            assert await shell.says("ls -A; echo one; X=1; echo $X $?") == "one\n1 0\n"
+            assert await shell.says("pwd") == f"{gone}\n"
+            assert await shell.says("jobs | grep -c sleep") == "1\n"
+            assert await shell.type("kill --wait %1") == ("", 0)
+            assert await shell.says("if true; then :; else cd /; fi; pwd") == f"{gone}\n"
+            assert await shell.says("(exit 3); echo $?") == "3\n"
+            assert await shell.says("cd ..; pwd; cd /; pwd; cd -; pwd") == (
+                f"{tmp_path}\n/\n{tmp_path}\n{tmp_path}\n"
+            )
+            assert await shell.type("cd gone") == ("", 1)
+            assert await shell.type("exit 3") == ("[left]", 3)
+
+    run(test())
+
+
+def test_a_directory_that_moved_is_still_the_one_where_commands_run(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("mkdir a; cd a; echo in a >f; mv ../a ../b; mkdir ../a")
+            assert await shell.says("cat f") == "in a\n"
+            assert await shell.says("cd ../a; cat f || echo no") == "no\n"
+
+    run(test())
+
+
+def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            # Only the sh that went there has ever held it.
+            await shell.type("if true; then mkdir gone; cd gone; rmdir ../gone; fi")
+            shell.err.data = b""
+            why = f"cannot change to the directory {tmp_path}/gone: No such file or directory\n"
+            assert await shell.type("echo a; echo b") == ("", 126)
+            assert shell.err.data.decode() == f"amper: {why}"
+            shell.err.data = b""
+            assert await shell.type("echo a &") == ("", 0)
+            assert shell.err.data.decode() == f"amper: {why}"
+            shell.err.data = b""
+            assert await shell.type("X=1") == ("", 126)
+            assert shell.err.data.decode() == f"amper: {why}"
+            assert await shell.type("cd /; exit 3") == ("[left]", 3)
 
     run(test())

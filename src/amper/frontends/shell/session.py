@@ -163,7 +163,9 @@ class Shell:
             os.close(mark)
         code = await self.told(outcome)
         if len(places) == 3:
-            self.state.move(places[0], places[1])
+            # Where the directory is gone, an sh that has gone nowhere else knows no name for it.
+            if places[0]:
+                self.state.move(places[0], places[1])
         elif not outcome.is_stopped and outcome.signal is None:
             raise Leave(code)
         return code
@@ -172,7 +174,8 @@ class Shell:
         return await self.told(await self.launcher.in_front(order))
 
     async def told(self, outcome: Outcome) -> int:
-        """Say what a signal has done; raise Interrupted if the person has done it."""
+        """Say what prevented the start or what a signal has done; raise Interrupted if it was Ctrl-C."""
+        await self.err.write(outcome.complaint)
         if outcome.signal is not None and outcome.signal not in _SILENT:
             await self.say(f"{signal.strsignal(outcome.signal) or outcome.signal}\n")
         if outcome.signal == signal.SIGINT:
@@ -205,7 +208,7 @@ class Shell:
         return Order(
             state.prelude(title) + script,
             title,
-            state.directory,
+            state.place,
             dict(state.exported),
             state.positional,
             self.options if options is None else options,

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from amper.frontends.shell.anchor import Anchor
+
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _USES_CODE: Final = re.compile(r"\$\{?\?")
@@ -29,6 +31,12 @@ class State:
         self._to_export: set[str] = set()
         self.directory = _first_directory(self.exported.get("PWD"))
         self.exported["PWD"] = self.directory
+        self._anchor = Anchor(self.directory)
+
+    @property
+    def place(self) -> str:
+        """Where commands start: the directory by its name, or by our hold on it if that is gone."""
+        return self._anchor.path
 
     def get(self, name: str) -> str | None:
         """Return a variable's value."""
@@ -73,6 +81,9 @@ class State:
         before = self.directory if before is None else before
         if before:
             self.exported["OLDPWD"] = before
+        anchor = Anchor(directory)
+        if anchor.holds or directory != self.directory:
+            self._anchor = anchor
         self.exported["PWD"] = self.directory = directory
 
     def prelude(self, text: str) -> str:
