@@ -129,6 +129,13 @@ async def find(manager: JobManager, spec: str, report: Report, *, code: int = 1)
     return await manager.get(id)
 
 
+async def find_by_pid(manager: JobManager, text: str) -> JobInfo | None:
+    """Return the job whose leader has, or had, that pid; None if there is none, or it is no pid."""
+    with_pid = [info for info in await manager.list() if str(info.pid) == text.lstrip("0")]
+    # A number that was used again belongs to the younger one.
+    return with_pid[-1] if with_pid else None
+
+
 async def find_one(manager: JobManager, specs: Sequence[str], report: Report) -> JobInfo | None:
     """Do as `find` does for the one job that is named, and for the current one if none is."""
     if len(specs) > 1:

@@ -78,6 +78,15 @@ AS_IN_SH = [
     "for d in /tmp /; do cd $d; done; pwd; cd -",
     "cd / && ! true; echo $?",
     "{ cd /tmp; cd - >/dev/null; }; echo $OLDPWD",
+    "echo [$!]; set -u; echo $!",
+    "(exit 3) & wait $!; echo $?",
+    "(exit 3) & p=$!; wait $p; echo $?; [ $p = $! ] && echo same",
+    "(exit 3) & (exit 4) & wait $!; echo $?",
+    "f() { [ $1 = $! ] && echo same; }; (exit 3) & p=$!; cd /; f $p; : & f $!; f $p",
+    "(exit 3) & { p=$!; (exit 4) & wait $!; echo $?; [ $p = $! ] || echo another; }",
+    "sleep 100 & kill $!; wait $!; echo $?",
+    'sleep 100 & kill -9 "${!}"; wait ${!:-}; echo $?',
+    "(exit 3) & wait $!; kill $! 2>/dev/null || echo over",
 ]
 
 
@@ -238,5 +247,27 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
             assert await shell.type("X=1") == ("", 126)
             assert shell.err.data.decode() == f"amper: {why}"
             assert await shell.type("cd /; exit 3") == ("[left]", 3)
+
+    run(test())
+
+
+def test_the_last_job_in_the_background_is_known_by_its_pid(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.says("echo [$!]") == "[]\n"
+            await shell.type("sleep 100 & sleep 100 &")
+            first, second = [info.pid for info in await shell.jobs.list()]
+            assert await shell.says("echo $!") == f"{second}\n"
+            assert await shell.says("jobs -p") == f"{first}\n{second}\n"
+            await shell.type("echo $! &")
+            assert await shell.says("wait $!; output %echo") == f"{second}\n"
+            assert "echo $!" in await shell.says("jobs -a %echo")
+            assert await shell.type(f"kill {first}; wait {first}") == ("", 143)
+            assert await shell.type(f"kill --wait {second}; wait %2") == ("", 143)
+            # What is over is not mistaken for whoever has its number now.
+            assert await shell.type(f"kill {second}") == ("", 1)
+            assert shell.err.data.decode().endswith(
+                f"kill: {second}: no such process: the job is over\n"
+            )
 
     run(test())

@@ -72,7 +72,7 @@ class Sh:
         await self._jobs.aclose(grace_period=0)
 
     async def _ask(self, question: str, *, may_fail: bool = False) -> ExecResult:
-        text = self._state.prelude(question) + question
+        text = self._state.prepared(question, question)
         result = await self._run([], text, directory=self._state.place)
         if not (result.ok or may_fail):
             raise CannotExpand(result)

@@ -186,6 +186,9 @@ class Shell:
         order = self._order(self._program(step) or step.text, step.text)
         id = await self.launcher.in_background(order)
         self.state.code = 0
+        process = await self.jobs.get_process_info(id)
+        if process is not None:
+            self.state.last_job = process[0]
         await self.say(await self.launcher.announcement(id))
 
     def _program(self, step: Outside | Background) -> str | None:
@@ -206,7 +209,7 @@ class Shell:
     ) -> Order:
         state = self.state
         return Order(
-            state.prelude(title) + script,
+            state.prepared(script, title),
             title,
             state.place,
             dict(state.exported),

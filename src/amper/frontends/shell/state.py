@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from amper.frontends.shell.anchor import Anchor
+from amper.frontends.shell.last_job import with_last_job
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -28,6 +29,8 @@ class State:
         self.positional = tuple(positional)
         """`$0`, `$1`, ..."""
         self.code = 0
+        self.last_job: int | None = None
+        """`$!`: the pid of the last job in the background."""
         self._to_export: set[str] = set()
         self.directory = _first_directory(self.exported.get("PWD"))
         self.exported["PWD"] = self.directory
@@ -85,6 +88,10 @@ class State:
         if anchor.holds or directory != self.directory:
             self._anchor = anchor
         self.exported["PWD"] = self.directory = directory
+
+    def prepared(self, script: str, text: str) -> str:
+        """Return a script that an sh runs as if it knew of all that was before; `text` uses it."""
+        return with_last_job(self.prelude(text) + script, self.last_job)
 
     def prelude(self, text: str) -> str:
         """Return what makes an sh ready for `text`: it sets what is not in the environment."""
