@@ -212,6 +212,15 @@ async def test_the_pid_of_a_job_is_the_job() -> None:
 
 
 @on_a_loop
+async def test_a_job_without_a_process_has_no_pid() -> None:
+    async with JobManager() as manager:
+        manager.spawn("work", endless())
+        for line in ("kill None", "kill --wait None"):
+            assert (await typed(manager, line)).code == 1
+        assert await manager.get_status_string(JobId(1)) == "running"
+
+
+@on_a_loop
 async def test_a_negative_number_is_a_process_group() -> None:
     async with JobManager() as manager:
         with (
