@@ -142,6 +142,27 @@ def test_a_reader_that_is_gone_ends_it() -> None:
         assert process.wait() == 141
 
 
+@pytest.mark.parametrize("verb", ["jobs", "help", "fg"])
+def test_what_cannot_be_printed_ends_it_with_one_line(verb: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = amper("shell", "-c", f"sleep 100 & {verb}; echo never", stdout=full)
+    told = b"amper: cannot write standard output: No space left on device\n"
+    assert (done.stderr, done.returncode) == (told, 1)
+
+
+def test_a_job_ends_with_what_cannot_be_printed() -> None:
+    text = "sh -c 'echo ready $$ >&2; exec sleep 100' & read line; help"
+    full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    with started("shell", "-c", text, before=full) as process:
+        assert process.stderr is not None
+        pid = int(process.stderr.readline().split()[1])
+        with watching(pid) as job:
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait() == 1
+            assert job.is_dead
+
+
 def test_a_script_needs_no_line_editor() -> None:
     done = python("""
 import sys
