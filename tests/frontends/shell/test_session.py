@@ -271,3 +271,43 @@ def test_the_last_job_in_the_background_is_known_by_its_pid(tmp_path: Path) -> N
             )
 
     run(test())
+
+
+def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    full = "jobs: write error: No space left on device\n"
+    cases = {
+        "jobs >/dev/full": ("", 1, full),
+        "! jobs >/dev/full; echo $?": ("0\n", 0, full),
+        "jobs >/dev/full 2>f; echo $?; cat f": (f"1\n{full}", 0, ""),
+        "jobs >/dev/full | cat; echo $?": ("0\n", 0, full),
+        "jobs >&-": ("", 1, "jobs: standard output: Bad file descriptor\n"),
+        # What says nothing writes nothing.
+        "kill -0 %1 >/dev/full": ("", 0, ""),
+        "kill -0 %1 >&-": ("", 0, ""),
+        "kill %9 2>/dev/full": ("", 1, ""),
+        "jobs %1 %9 >/dev/full 2>&1": ("", 1, ""),
+        "kill %9 >f; cat f": (
+            "",
+            0,
+            "kill: %9: no such job: list the jobs to see which there are\n",
+        ),
+        # A reader that has enough is no failure, and has no message.
+        "help | true": ("", 0, ""),
+        "help | head -n 1 | wc -l": ("1\n", 0, ""),
+    }
+
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("sleep 100 &")
+            for text, (out, code, err) in cases.items():
+                shell.err.data = b""
+                assert (*await shell.type(text), shell.err.data.decode()) == (out, code, err), text
+        async with bench(tmp_path, "-e") as shell:
+            await shell.type("sleep 100 &")
+            assert (
+                await shell.says("jobs >/dev/full || echo no; help | true; echo on") == "no\non\n"
+            )
+            assert shell.err.data.decode() == full
+            assert await shell.type("jobs >/dev/full; echo never") == ("[left]", 1)
+
+    run(test())

@@ -24,6 +24,7 @@ from amper.frontends.shell.plan import (
     plan_script,
 )
 from amper.frontends.shell.programs import is_program
+from amper.frontends.shell.redirecting import Redirected
 from amper.frontends.shell.state import State
 from amper.frontends.shell.verbs import OWN_VERBS, Leave
 from amper.values import ExecResult, JobId, JobStatus
@@ -259,15 +260,11 @@ class Shell:
 
     async def _redirect(self, step: Own, result: ExecResult) -> int:
         """Let sh put what a builtin has said where it belongs."""
-        out, err = _file_with(result.out), _file_with(result.err)
-        try:
-            script = f"{{ cat; cat /dev/fd/{err} >&2; }} {step.redirections}"
-            if step.pipe:
-                script = f"{script} | {step.pipe}"
-            code = await self._in_front(self._order(script, step.text, stdin=out, pass_fds=(err,)))
-        finally:
-            os.close(out)
-            os.close(err)
+        with Redirected(result) as said:
+            order = self._order(
+                said.script(step), step.text, stdin=said.out, pass_fds=said.pass_fds
+            )
+            code = await self._in_front(order)
         # Of a pipeline the last command's code counts, and of a builtin its own.
         return code if step.pipe or code else result.code
 
@@ -281,12 +278,3 @@ def _is_only_ours(name: str) -> bool:
 
 
 OURS: Final = Ours(_is_ours, _is_only_ours)
-
-
-def _file_with(data: bytes) -> int:
-    """Return a file without a name that holds `data`, to be read from its beginning."""
-    fd = os.memfd_create("amper")
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
