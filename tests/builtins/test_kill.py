@@ -199,6 +199,28 @@ async def test_a_process_is_signalled_by_its_pid() -> None:
 
 
 @on_a_loop
+async def test_the_pid_of_a_job_is_the_job() -> None:
+    async with JobManager() as manager:
+        for line in ("kill", "kill --wait"):
+            id = await manager.start("sleep 1000 | cat")
+            pid = (await info_of(manager, id)).pid
+            assert await typed(manager, f"{line} {pid}") == Said(0)
+            assert (await result_of(manager, id)).code == 143
+            assert await typed(manager, f"kill {pid}") == Said(
+                1, "", f"kill: {pid}: no such process: the job is over\n"
+            )
+
+
+@on_a_loop
+async def test_a_job_without_a_process_has_no_pid() -> None:
+    async with JobManager() as manager:
+        manager.spawn("work", endless())
+        for line in ("kill None", "kill --wait None"):
+            assert (await typed(manager, line)).code == 1
+        assert await manager.get_status_string(JobId(1)) == "running"
+
+
+@on_a_loop
 async def test_a_negative_number_is_a_process_group() -> None:
     async with JobManager() as manager:
         with (

@@ -47,6 +47,25 @@ def test_a_command_may_take_several_lines() -> None:
         assert shell.says("echo 'a\rb' \\\rc") == "a\nb c\n"
 
 
+def test_the_pid_that_was_told_is_the_last_one_in_the_background() -> None:
+    with prompt() as shell:
+        said = shell.says("sleep 100 & echo $!; kill -9 $!; wait $!; echo $?; jobs >/dev/null")
+        _, told, pid, code = said.split()[:4]
+        assert (told, code) == (pid, "137")
+        assert shell.says(f"wait {pid}; [ $! = {pid} ]; echo $?") == "0\n"
+
+
+def test_a_directory_that_is_gone_can_be_left(tmp_path: Path) -> None:
+    with prompt() as shell:
+        shell.says(f"cd {tmp_path}; mkdir gone; cd gone; rmdir ../gone")
+        assert "gone" in shell.says("pwd")
+        assert "if" in shell.says("help")
+        assert shell.says("cd /; pwd") == "/\n"
+        shell.says(f"cd {tmp_path}; mkdir gone; cd gone; rmdir ../gone")
+        shell.begin("exit 3")
+        assert shell.person.code() == 3
+
+
 def test_ctrl_c_reaches_the_job_in_front_and_no_other() -> None:
     with prompt() as shell:
         shell.begin("sh -c 'exec sleep 100' &")

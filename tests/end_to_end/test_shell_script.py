@@ -20,6 +20,9 @@ LIKE_SH = [
     "sh -c 'exit 7' & wait; echo $?",
     "echo in the background & wait; echo after",
     "(exit 3) & wait; (exit 4); echo $?",
+    "(exit 3) & wait $!; echo $?",
+    "(exit 3) & p=$!; (exit 4) & wait $p; echo $?; wait $!; echo $?",
+    "sleep 100 & kill $!; wait $! 2>/dev/null; echo $?",
     "exit 300",
     "cat; echo $?",
     "read line; echo got $line; cat",
@@ -115,6 +118,21 @@ def test_a_signal_reaches_the_command_that_is_waited_for() -> None:
         assert process.wait() == 128 + signal.SIGTERM
 
 
+def test_a_script_goes_on_where_its_directory_is_gone(tmp_path: Path) -> None:
+    text = "mkdir gone; cd gone; rmdir ../gone\n: &\necho one; cd /; pwd"
+    done = amper("shell", "-c", text, cwd=tmp_path)
+    assert (done.stdout, done.returncode) == (b"one\n/\n", 0)
+
+
+def test_a_script_whose_commands_cannot_be_started_says_why(tmp_path: Path) -> None:
+    leaving = "if true; then mkdir gone; cd gone; rmdir ../gone; fi"
+    done = amper("shell", "-c", f"{leaving}\njobs\necho one; :", cwd=tmp_path)
+    assert (done.stdout, done.returncode) == (b"", 126)
+    assert done.stderr.splitlines()[-1].startswith(b"amper: cannot change to the directory")
+    done = amper("shell", "-c", f"{leaving}\n: & wait $!", cwd=tmp_path)
+    assert done.stderr.splitlines()[-1].startswith(b"amper: cannot change to the directory")
+
+
 def test_a_reader_that_is_gone_ends_it() -> None:
     with started("shell", "-c", "read line; help") as process:
         assert process.stdout is not None
@@ -122,6 +140,27 @@ def test_a_reader_that_is_gone_ends_it() -> None:
         process.stdout.close()
         process.stdin.close()
         assert process.wait() == 141
+
+
+@pytest.mark.parametrize("verb", ["jobs", "help", "fg"])
+def test_what_cannot_be_printed_ends_it_with_one_line(verb: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = amper("shell", "-c", f"sleep 100 & {verb}; echo never", stdout=full)
+    told = b"amper: cannot write standard output: No space left on device\n"
+    assert (done.stderr, done.returncode) == (told, 1)
+
+
+def test_a_job_ends_with_what_cannot_be_printed() -> None:
+    text = "sh -c 'echo ready $$ >&2; exec sleep 100' & read line; help"
+    full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    with started("shell", "-c", text, before=full) as process:
+        assert process.stderr is not None
+        pid = int(process.stderr.readline().split()[1])
+        with watching(pid) as job:
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait() == 1
+            assert job.is_dead
 
 
 def test_a_script_needs_no_line_editor() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from amper.builtins.manual import HelpAsked, Manual, Report, UsageError, builtin, find
+from amper.builtins.manual import HelpAsked, Manual, Report, UsageError, builtin, find, find_by_pid
 from amper.builtins.signals import (
     signal_name,
     signal_names,
@@ -39,7 +39,8 @@ others; the code is 1 then.
                        more) and the number of a name
   --                   what follows is no option
 
-A bare number is a pid, and a negative one a process group.
+A bare number is a pid, and means the job where it is that of a job's leader; a negative one is a
+process group.
 """,
 )
 
@@ -179,10 +180,10 @@ def _list(names: Sequence[str], report: Report) -> None:
 
 
 async def _send(manager: JobManager, target: str, number: int, report: Report) -> None:
-    if not target.startswith("%"):
+    if target.startswith("%"):
+        info = await find(manager, target, report)
+    elif (info := await find_by_pid(manager, target)) is None:
         _send_to_process(target, number, report)
-        return
-    info = await find(manager, target, report)
     if info is not None and not await _send_to_job(manager, info, number):
         if info.status.is_final:
             report.complain(f"{target}: no such process: the job is over")
@@ -227,9 +228,11 @@ async def _end(manager: JobManager, order: Order, report: Report) -> None:
     """End jobs at the same time. Cancelled, it waits no more; the jobs die all the same."""
     ids: dict[JobId, str] = {}
     for target in order.targets:
-        if not target.startswith("%"):
+        if target.startswith("%"):
+            info = await find(manager, target, report)
+        elif (info := await find_by_pid(manager, target)) is None:
             report.complain(f"{target}: --wait is for jobs (a job is %1, %name, ...)")
-        elif (info := await find(manager, target, report)) is not None:
+        if info is not None:
             ids.setdefault(info.id, target)
     async with asyncio.TaskGroup() as group:
         kills = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from amper.errors import AmbiguousJobSpec, InvalidJobSpec, NoSuchJob
+from amper.job.jobspec import is_id
 from amper.manager import JobManager
 from amper.values import ExecResult, JobId, JobInfo
 
@@ -127,6 +128,15 @@ async def find(manager: JobManager, spec: str, report: Report, *, code: int = 1)
         report.complain(error, code)
         return None
     return await manager.get(id)
+
+
+async def find_by_pid(manager: JobManager, text: str) -> JobInfo | None:
+    """Return the job whose leader has, or had, that pid; None if there is none, or it is no pid."""
+    if not is_id(text):
+        return None
+    with_pid = [info for info in await manager.list() if str(info.pid) == text.lstrip("0")]
+    # A number that was used again belongs to the younger one.
+    return with_pid[-1] if with_pid else None
 
 
 async def find_one(manager: JobManager, specs: Sequence[str], report: Report) -> JobInfo | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from amper.builtins.manual import Manual, Report, builtin, find
+from amper.builtins.manual import Manual, Report, builtin, find, find_by_pid
 from amper.builtins.steering import NOT_FOUND, STOPPED_CODE, code_of
 from amper.job.jobspec import is_id
 from amper.manager import JobManager
@@ -73,10 +73,6 @@ async def _job(manager: JobManager, target: str, report: Report) -> JobId | None
     """Return the job that is meant; in every shell a bare number is a pid."""
     if not is_id(target):
         info = await find(manager, target, report, code=NOT_FOUND)
-        return None if info is None else info.id
-    with_pid = [info.id for info in await manager.list() if str(info.pid) == target.lstrip("0")]
-    if with_pid:
-        # A number that was used again belongs to the younger one.
-        return with_pid[-1]
-    report.complain(f"pid {target} is no job of this shell (a job is %{target})", NOT_FOUND)
-    return None
+    elif (info := await find_by_pid(manager, target)) is None:
+        report.complain(f"pid {target} is no job of this shell (a job is %{target})", NOT_FOUND)
+    return None if info is None else info.id

@@ -77,6 +77,16 @@ AS_IN_SH = [
     "(cd /tmp); pwd",
     "for d in /tmp /; do cd $d; done; pwd; cd -",
     "cd / && ! true; echo $?",
+    "{ cd /tmp; cd - >/dev/null; }; echo $OLDPWD",
+    "echo [$!]; set -u; echo $!",
+    "(exit 3) & wait $!; echo $?",
+    "(exit 3) & p=$!; wait $p; echo $?; [ $p = $! ] && echo same",
+    "(exit 3) & (exit 4) & wait $!; echo $?",
+    "f() { [ $1 = $! ] && echo same; }; (exit 3) & p=$!; cd /; f $p; : & f $!; f $p",
+    "(exit 3) & { p=$!; (exit 4) & wait $!; echo $?; [ $p = $! ] || echo another; }",
+    "sleep 100 & kill $!; wait $!; echo $?",
+    'sleep 100 & kill -9 "${!}"; wait ${!:-}; echo $?',
+    "(exit 3) & wait $!; kill $! 2>/dev/null || echo over",
 ]
 
 
@@ -184,5 +194,120 @@ def test_ctrl_c_ends_the_rest_of_the_line(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as shell:
             assert await shell.type("sh -c 'kill -INT $PPID'; :; cd /; echo a") == ("", 130)
+
+    run(test())
+
+
+def test_a_directory_that_is_gone_is_left_like_any_other(tmp_path: Path) -> None:
+    gone = f"{tmp_path}/gone"
+
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("sleep 100 &")
+            assert await shell.type("mkdir gone; cd gone; rmdir ../gone") == ("", 0)
+            # What sh runs is in it still, and finds nothing there.
+            assert await shell.says("ls -A; echo one; X=1; echo $X $?") == "one\n1 0\n"
+            assert await shell.says("pwd") == f"{gone}\n"
+            assert await shell.says("jobs | grep -c sleep") == "1\n"
+            assert await shell.type("kill --wait %1") == ("", 0)
+            assert await shell.says("if true; then :; else cd /; fi; pwd") == f"{gone}\n"
+            assert await shell.says("(exit 3); echo $?") == "3\n"
+            assert await shell.says("cd ..; pwd; cd /; pwd; cd -; pwd") == (
+                f"{tmp_path}\n/\n{tmp_path}\n{tmp_path}\n"
+            )
+            assert await shell.type("cd gone") == ("", 1)
+            assert await shell.type("exit 3") == ("[left]", 3)
+
+    run(test())
+
+
+def test_a_directory_that_moved_is_still_the_one_where_commands_run(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("mkdir a; cd a; echo in a >f; mv ../a ../b; mkdir ../a")
+            assert await shell.says("cat f") == "in a\n"
+            assert await shell.says("cd ../a; cat f || echo no") == "no\n"
+
+    run(test())
+
+
+def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            # Only the sh that went there has ever held it.
+            await shell.type("if true; then mkdir gone; cd gone; rmdir ../gone; fi")
+            shell.err.data = b""
+            why = f"cannot change to the directory {tmp_path}/gone: No such file or directory\n"
+            assert await shell.type("echo a; echo b") == ("", 126)
+            assert shell.err.data.decode() == f"amper: {why}"
+            shell.err.data = b""
+            assert await shell.type("echo a &") == ("", 0)
+            assert shell.err.data.decode() == f"amper: {why}"
+            shell.err.data = b""
+            assert await shell.type("X=1") == ("", 126)
+            assert shell.err.data.decode() == f"amper: {why}"
+            assert await shell.type("cd /; exit 3") == ("[left]", 3)
+
+    run(test())
+
+
+def test_the_last_job_in_the_background_is_known_by_its_pid(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.says("echo [$!]") == "[]\n"
+            await shell.type("sleep 100 & sleep 100 &")
+            first, second = [info.pid for info in await shell.jobs.list()]
+            assert await shell.says("echo $!") == f"{second}\n"
+            assert await shell.says("jobs -p") == f"{first}\n{second}\n"
+            await shell.type("echo $! &")
+            assert await shell.says("wait $!; output %echo") == f"{second}\n"
+            assert "echo $!" in await shell.says("jobs -a %echo")
+            assert await shell.type(f"kill {first}; wait {first}") == ("", 143)
+            assert await shell.type(f"kill --wait {second}; wait %2") == ("", 143)
+            # What is over is not mistaken for whoever has its number now.
+            assert await shell.type(f"kill {second}") == ("", 1)
+            assert shell.err.data.decode().endswith(
+                f"kill: {second}: no such process: the job is over\n"
+            )
+
+    run(test())
+
+
+def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    full = "jobs: write error: No space left on device\n"
+    cases = {
+        "jobs >/dev/full": ("", 1, full),
+        "! jobs >/dev/full; echo $?": ("0\n", 0, full),
+        "jobs >/dev/full 2>f; echo $?; cat f": (f"1\n{full}", 0, ""),
+        "jobs >/dev/full | cat; echo $?": ("0\n", 0, full),
+        "jobs >&-": ("", 1, "jobs: standard output: Bad file descriptor\n"),
+        # What says nothing writes nothing.
+        "kill -0 %1 >/dev/full": ("", 0, ""),
+        "kill -0 %1 >&-": ("", 0, ""),
+        "kill %9 2>/dev/full": ("", 1, ""),
+        "jobs %1 %9 >/dev/full 2>&1": ("", 1, ""),
+        "kill %9 >f; cat f": (
+            "",
+            0,
+            "kill: %9: no such job: list the jobs to see which there are\n",
+        ),
+        # A reader that has enough is no failure, and has no message.
+        "help | true": ("", 0, ""),
+        "help | head -n 1 | wc -l": ("1\n", 0, ""),
+    }
+
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("sleep 100 &")
+            for text, (out, code, err) in cases.items():
+                shell.err.data = b""
+                assert (*await shell.type(text), shell.err.data.decode()) == (out, code, err), text
+        async with bench(tmp_path, "-e") as shell:
+            await shell.type("sleep 100 &")
+            assert (
+                await shell.says("jobs >/dev/full || echo no; help | true; echo on") == "no\non\n"
+            )
+            assert shell.err.data.decode() == full
+            assert await shell.type("jobs >/dev/full; echo never") == ("[left]", 1)
 
     run(test())

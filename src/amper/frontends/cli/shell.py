@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Final
 
-from amper.frontends.cli.usage import UsageError, needs_extra
+from amper.frontends.cli.usage import FAILURE, UsageError, needs_extra
 
 if TYPE_CHECKING:
     from amper.frontends.cli.usage import Verbs
@@ -127,7 +127,7 @@ def _run(text: str, positional: list[str], flags: list[str]) -> int:
     from amper.frontends.cli.signals import SignalRelay
     from amper.frontends.cli.standard_streams import inherited
     from amper.frontends.cli.terminal import Modes, stdin_for_a_job
-    from amper.frontends.cli.writer import Writer
+    from amper.frontends.cli.writer import CannotWrite, Writer
     from amper.frontends.shell.script import ScriptLauncher, run_script
     from amper.manager import JobManager
     from amper.manager.manager import GRACE_PERIOD
@@ -152,7 +152,10 @@ def _run(text: str, positional: list[str], flags: list[str]) -> int:
             return relay.code
         return code
 
-    return relay.run(work)
+    try:
+        return relay.run(work)
+    except CannotWrite as error:
+        return _cannot_write(error)
 
 
 def _prompt(flags: list[str]) -> int:
@@ -160,12 +163,21 @@ def _prompt(flags: list[str]) -> int:
         import prompt_toolkit  # noqa: F401 - the prompt imports it as well, where nobody would catch it.
     except ImportError:
         raise needs_extra("prompt_toolkit", "amper shell", extra="shell") from None
-    from amper.frontends.cli.writer import Writer
+    from amper.frontends.cli.writer import CannotWrite, Writer
     from amper.frontends.shell.interactive import prompt
 
-    return prompt(
-        _state(["amper"]), Writer(1, "standard output"), Writer(2, "standard error"), flags
-    )
+    out, err = Writer(1, "standard output"), Writer(2, "standard error")
+    try:
+        return prompt(_state(["amper"]), out, err, flags)
+    except CannotWrite as error:
+        return _cannot_write(error)
+
+
+def _cannot_write(error: Exception) -> int:
+    from amper.frontends.cli.standard_streams import complain
+
+    complain(str(error))
+    return FAILURE
 
 
 def _state(positional: list[str]) -> State:

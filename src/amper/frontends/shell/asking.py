@@ -63,7 +63,8 @@ class Sh:
 
     async def complaint(self, text: str) -> ExecResult | None:
         """Return what sh has to say about a text's syntax; None if nothing is wrong with it."""
-        result = await self._run(["-n"], text, LC_ALL="C")
+        # Of no matter where: what is wrong must be told also where the directory is gone.
+        result = await self._run(["-n"], text, directory="/", LC_ALL="C")
         return None if result.ok else result
 
     async def aclose(self) -> None:
@@ -71,16 +72,19 @@ class Sh:
         await self._jobs.aclose(grace_period=0)
 
     async def _ask(self, question: str, *, may_fail: bool = False) -> ExecResult:
-        result = await self._run([], self._state.prelude(question) + question)
+        text = self._state.prepared(question, question)
+        result = await self._run([], text, directory=self._state.place)
         if not (result.ok or may_fail):
             raise CannotExpand(result)
         return result
 
-    async def _run(self, options: Sequence[str], text: str, **variables: str) -> ExecResult:
+    async def _run(
+        self, options: Sequence[str], text: str, *, directory: str, **variables: str
+    ) -> ExecResult:
         state = self._state
         return await self._jobs.run(
             [SH, *options, "-c", text, *state.positional],
-            cwd=state.directory,
+            cwd=directory,
             env=state.exported | variables,
         )
 

@@ -39,7 +39,7 @@ class FrontLauncher(Launcher):
 
     async def announcement(self, id: JobId) -> str:
         process = await self.jobs.get_process_info(id)
-        return "" if process is None else f"[{id}] {process[0]}\n"
+        return await super().announcement(id) if process is None else f"[{id}] {process[0]}\n"
 
     async def to_front(self, id: JobId) -> Outcome:
         self.is_in_front = True
@@ -67,4 +67,6 @@ class FrontLauncher(Launcher):
             return Outcome(STOPPED_CODE, is_stopped=True)
         self._shown.pop(id, None)
         await self.jobs.remove(id)
-        return Outcome(result.code, signal=None if info is None else info.signal)
+        signal = None if info is None else info.signal
+        # All else that it wrote went to the terminal, or with its output.
+        return Outcome(result.code, signal=signal, complaint=result.err)

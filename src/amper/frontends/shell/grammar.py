@@ -64,6 +64,8 @@ class Text:
     understood: int
     is_complete: bool = True
     """Whether it ends where a command ends."""
+    last_jobs: tuple[Span, ...] = ()
+    """Where `$!` is expanded, in no order; of what was not understood only some."""
 
     def between(self, start: int, end: int) -> str:
         """Return what stands there, with the here-documents that belong to it and no others."""
@@ -101,7 +103,14 @@ def read(text: str) -> Text:
         is_complete = False
     except (Unknown, RecursionError):
         pass
-    return Text(text, tuple(chains[:known]), tuple(parser.heres), understood, is_complete)
+    return Text(
+        text,
+        tuple(chains[:known]),
+        tuple(parser.heres),
+        understood,
+        is_complete,
+        tuple(parser.last_jobs),
+    )
 
 
 def is_complete(text: str) -> bool:

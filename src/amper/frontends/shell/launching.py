@@ -37,6 +37,8 @@ class Outcome:
     code: int
     is_stopped: bool = False
     signal: int | None = None
+    complaint: bytes = b""
+    """Why it could not be started, if nobody has said so."""
 
 
 class Launcher(ABC):
@@ -58,8 +60,12 @@ class Launcher(ABC):
         """Let a job go on in front, and wait until it is over or stops."""
 
     async def announcement(self, id: JobId) -> str:
-        """Return what there is to say of a job that was started in the background."""
-        return ""
+        """Return what there is to say of a job that was started in the background, or was not."""
+        if await self.jobs.get_process_info(id) is not None:
+            return ""
+        # What has never run has written nothing but why.
+        chunk = await self.jobs.read_output(id, stream="stderr")
+        return "" if chunk is None else chunk.data.decode("utf-8", "surrogateescape")
 
     def options_of(self, order: Order, **options: Any) -> dict[str, Any]:
         """Return what `JobManager.start` is to know of an order."""

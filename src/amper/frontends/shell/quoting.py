@@ -6,6 +6,7 @@ that text which sh accepts is never cut within a quote, a substitution or a here
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Final, NamedTuple
 
@@ -15,6 +16,14 @@ OPERATORS: Final = "\n;&|<>()"
 """Each of these ends a word, as blanks do."""
 
 _PLAIN_WORD: Final = re.compile(r"""[^ \t\n;&|<>()'"`$\\]+(?=[ \t\n;&|<>()]|\Z)""")
+
+_MAY_EXPAND: Final = re.compile(r"\$\{?!")
+
+_LAST_JOB: Final = re.compile(r"\$!|\$\{!\}")
+
+_LAST_JOB_OR: Final = re.compile(r"\$\{!(:[-?]|-[^}])")
+"""What stands behind it counts only where `$!` has no value. bash has something else in mind with
+`${!-}` and `${!?...}`."""
 
 
 class Incomplete(Exception):
@@ -39,6 +48,14 @@ class Here(NamedTuple):
     body: Span
 
 
+class _Awaited(NamedTuple):
+    """A here-document whose body is still to come, with the word that ends it as it stands."""
+
+    operator: int
+    word: str
+    strips: bool
+
+
 class Words:
     """A place in a text that moves on, word by word."""
 
@@ -46,7 +63,9 @@ class Words:
         self.text = text
         self.at = 0
         self.heres: list[Here] = []
-        self._awaited: list[tuple[int, str, bool]] = []
+        self.last_jobs: list[Span] = []
+        """Where `$!` is expanded, in one of its forms."""
+        self._awaited: list[_Awaited] = []
 
     def begins(self, token: str) -> bool:
         """Return whether `token` comes next."""
@@ -83,8 +102,8 @@ class Words:
         """Go on behind the end of a line, and the here-documents that begin there."""
         self.at += 1
         awaited, self._awaited = self._awaited, []
-        for operator, delimiter, strips in awaited:
-            self._read_here(operator, delimiter, strips=strips)
+        for each in awaited:
+            self._read_here(each)
 
     @property
     def awaits_here(self) -> bool:
@@ -109,7 +128,13 @@ class Words:
 
     def await_here(self, operator: int, word: Span, *, strips: bool) -> None:
         """Remember that the body of a here-document begins behind this line."""
-        self._awaited.append((operator, without_quotes(self.text[word.start : word.end]), strips))
+        self._awaited.append(_Awaited(operator, self.text[word.start : word.end], strips))
+
+    def read_quoted(self, start: int) -> None:
+        """Go from there to the end of the text, all of which is as within double quotes."""
+        self.at = start
+        while not self.is_at_end:
+            self._quoted_part()
 
     def nested(self) -> None:
         """Go on behind the commands of a substitution, up to its `)`."""
@@ -161,22 +186,40 @@ class Words:
 
     def _backquote(self) -> None:
         self.at += 1
+        quote = ""
         while not self.begins("`"):
             if self.is_at_end:
                 raise Incomplete
-            if self.begins("\\"):
+            character = self.text[self.at]
+            if character == "\\":
                 self._escape()
+            elif character == "$" and quote != "'" and self._last_job():
+                pass
             else:
+                if character == quote:
+                    quote = ""
+                elif character in "'\"" and not quote:
+                    quote = character
                 self.at += 1
         self.at += 1
 
+    def _last_job(self) -> bool:
+        """Go on behind `$!` if we are at it."""
+        found = _LAST_JOB.match(self.text, self.at)
+        if found is None:
+            return False
+        self.last_jobs.append(Span(self.at, found.end()))
+        self.at = found.end()
+        return True
+
     def _dollar(self, *, quoted: bool) -> None:
-        if self.begins("$((") and self._arithmetic():
+        if self._last_job() or (self.begins("$((") and self._arithmetic()):
             return
         if self.begins("$("):
             self.at += 2
             self.nested()
         elif self.begins("${"):
+            start, inside = self.at, len(self.last_jobs)
             self.at += 2
             while not self.begins("}"):
                 if self.is_at_end:
@@ -186,17 +229,26 @@ class Words:
                 else:
                     self._part(self.text[self.at])
             self.at += 1
+            if _LAST_JOB_OR.match(self.text, start):
+                self.last_jobs[inside:] = [Span(start, self.at)]
         else:
-            self.at += 1
+            # The second one of `$$` begins nothing.
+            self.at += 2 if self.begins("$$") else 1
 
     def _arithmetic(self) -> bool:
         """Go on behind `$((...))`; False if it is a substitution that begins with a subshell."""
-        before = self.at
+        before, known = self.at, len(self.last_jobs)
+        if self._reads_arithmetic():
+            return True
+        self.at = before
+        del self.last_jobs[known:]
+        return False
+
+    def _reads_arithmetic(self) -> bool:
         self.at += 3
         depth = 2
         while depth:
             if self.is_at_end:
-                self.at = before
                 return False
             character = self.text[self.at]
             if character in "()":
@@ -206,24 +258,33 @@ class Words:
                 try:
                     self._part(character)
                 except Incomplete:
-                    self.at = before
                     return False
-        if self.text[self.at - 2] == ")":
-            return True
-        self.at = before
-        return False
+        return self.text[self.at - 2] == ")"
 
-    def _read_here(self, operator: int, delimiter: str, *, strips: bool) -> None:
+    def _read_here(self, awaited: _Awaited) -> None:
+        delimiter = without_quotes(awaited.word)
         start = self.at
         while not self.is_at_end:
             end = self.text.find("\n", self.at)
             end = len(self.text) if end < 0 else end
             line = self.text[self.at : end]
             self.at = min(end + 1, len(self.text))
-            if (line.lstrip("\t") if strips else line) == delimiter:
-                self.heres.append(Here(operator, Span(start, self.at)))
+            if (line.lstrip("\t") if awaited.strips else line) == delimiter:
+                self.heres.append(Here(awaited.operator, Span(start, self.at)))
+                if delimiter == awaited.word:
+                    self._find_last_jobs(start)
                 return
         raise Incomplete
+
+    def _find_last_jobs(self, start: int) -> None:
+        """Find `$!` between there and here, which is expanded as in double quotes."""
+        if not _MAY_EXPAND.search(self.text, start, self.at):
+            return
+        body = type(self)(self.text[: self.at])
+        # sh says what is wrong with it, or it knows more than we do.
+        with contextlib.suppress(Incomplete, Unknown, RecursionError):
+            body.read_quoted(start)
+        self.last_jobs += body.last_jobs
 
 
 def without_quotes(word: str) -> str:

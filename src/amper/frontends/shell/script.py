@@ -46,7 +46,8 @@ class ScriptLauncher(Launcher):
         for info in await self.jobs.list(tag=FRONT):
             await self.jobs.remove(info.id)
         self._check()
-        return Outcome(result.code)
+        # What it wrote itself is not here.
+        return Outcome(result.code, complaint=result.err)
 
     async def in_background(self, order: Order) -> JobId:
         self._check()

@@ -24,6 +24,7 @@ from amper.frontends.shell.plan import (
     plan_script,
 )
 from amper.frontends.shell.programs import is_program
+from amper.frontends.shell.redirecting import Redirected
 from amper.frontends.shell.state import State
 from amper.frontends.shell.verbs import OWN_VERBS, Leave
 from amper.values import ExecResult, JobId, JobStatus
@@ -163,7 +164,9 @@ class Shell:
             os.close(mark)
         code = await self.told(outcome)
         if len(places) == 3:
-            self.state.move(places[0], places[1])
+            # Where the directory is gone, an sh that has gone nowhere else knows no name for it.
+            if places[0]:
+                self.state.move(places[0], places[1])
         elif not outcome.is_stopped and outcome.signal is None:
             raise Leave(code)
         return code
@@ -172,7 +175,8 @@ class Shell:
         return await self.told(await self.launcher.in_front(order))
 
     async def told(self, outcome: Outcome) -> int:
-        """Say what a signal has done; raise Interrupted if the person has done it."""
+        """Say what prevented the start or what a signal has done; raise Interrupted if it was Ctrl-C."""
+        await self.err.write(outcome.complaint)
         if outcome.signal is not None and outcome.signal not in _SILENT:
             await self.say(f"{signal.strsignal(outcome.signal) or outcome.signal}\n")
         if outcome.signal == signal.SIGINT:
@@ -183,6 +187,9 @@ class Shell:
         order = self._order(self._program(step) or step.text, step.text)
         id = await self.launcher.in_background(order)
         self.state.code = 0
+        process = await self.jobs.get_process_info(id)
+        if process is not None:
+            self.state.last_job = process[0]
         await self.say(await self.launcher.announcement(id))
 
     def _program(self, step: Outside | Background) -> str | None:
@@ -203,9 +210,9 @@ class Shell:
     ) -> Order:
         state = self.state
         return Order(
-            state.prelude(title) + script,
+            state.prepared(script, title),
             title,
-            state.directory,
+            state.place,
             dict(state.exported),
             state.positional,
             self.options if options is None else options,
@@ -253,15 +260,11 @@ class Shell:
 
     async def _redirect(self, step: Own, result: ExecResult) -> int:
         """Let sh put what a builtin has said where it belongs."""
-        out, err = _file_with(result.out), _file_with(result.err)
-        try:
-            script = f"{{ cat; cat /dev/fd/{err} >&2; }} {step.redirections}"
-            if step.pipe:
-                script = f"{script} | {step.pipe}"
-            code = await self._in_front(self._order(script, step.text, stdin=out, pass_fds=(err,)))
-        finally:
-            os.close(out)
-            os.close(err)
+        with Redirected(result) as said:
+            order = self._order(
+                said.script(step), step.text, stdin=said.out, pass_fds=said.pass_fds
+            )
+            code = await self._in_front(order)
         # Of a pipeline the last command's code counts, and of a builtin its own.
         return code if step.pipe or code else result.code
 
@@ -275,12 +278,3 @@ def _is_only_ours(name: str) -> bool:
 
 
 OURS: Final = Ours(_is_ours, _is_only_ours)
-
-
-def _file_with(data: bytes) -> int:
-    """Return a file without a name that holds `data`, to be read from its beginning."""
-    fd = os.memfd_create("amper")
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -9,6 +9,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from amper.frontends.shell.anchor import Anchor
+from amper.frontends.shell.last_job import with_last_job
+
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _USES_CODE: Final = re.compile(r"\$\{?\?")
@@ -26,9 +29,17 @@ class State:
         self.positional = tuple(positional)
         """`$0`, `$1`, ..."""
         self.code = 0
+        self.last_job: int | None = None
+        """`$!`: the pid of the last job in the background."""
         self._to_export: set[str] = set()
         self.directory = _first_directory(self.exported.get("PWD"))
         self.exported["PWD"] = self.directory
+        self._anchor = Anchor(self.directory)
+
+    @property
+    def place(self) -> str:
+        """Where commands start: the directory by its name, or by our hold on it if that is gone."""
+        return self._anchor.path
 
     def get(self, name: str) -> str | None:
         """Return a variable's value."""
@@ -73,7 +84,14 @@ class State:
         before = self.directory if before is None else before
         if before:
             self.exported["OLDPWD"] = before
+        anchor = Anchor(directory)
+        if anchor.holds or directory != self.directory:
+            self._anchor = anchor
         self.exported["PWD"] = self.directory = directory
+
+    def prepared(self, script: str, text: str) -> str:
+        """Return a script that an sh runs as if it knew of all that was before; `text` uses it."""
+        return with_last_job(self.prelude(text) + script, self.last_job)
 
     def prelude(self, text: str) -> str:
         """Return what makes an sh ready for `text`: it sets what is not in the environment."""
