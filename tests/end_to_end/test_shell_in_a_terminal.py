@@ -194,6 +194,12 @@ def test_the_history_comes_back(tmp_path: Path) -> None:
         assert shell.says("\x1b[A\x1b[A") == "remembered\n"
 
 
+def test_a_history_that_has_no_end_is_refused() -> None:
+    with amper_console("shell", variables={"AMPER_HISTFILE": "/dev/full"}) as person:
+        person.until(b"amper: no history is kept: /dev/full: this is no regular file\r\n")
+        assert OurPrompt(person).says("echo once") == "once\n"
+
+
 def test_no_colour_is_used_if_the_person_wants_none() -> None:
     for wish, is_coloured in (("", True), ("1", False)):
         with amper_console("shell", variables={"AMPER_HISTFILE": "", "NO_COLOR": wish}) as person:

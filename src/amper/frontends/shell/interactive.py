@@ -18,6 +18,7 @@ from typing import Final
 from amper.frontends.shell.asking import ends_too_early
 from amper.frontends.shell.editor import CtrlC, CtrlD, Editor
 from amper.frontends.shell.front import FrontLauncher
+from amper.frontends.shell.history import history_of
 from amper.frontends.shell.notices import Notices
 from amper.frontends.shell.plan import NOTHING
 from amper.frontends.shell.session import INTERRUPTED, Output, Shell
@@ -60,7 +61,9 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
         jobs.set_persist_output_files(False)
         launcher = FrontLauncher(jobs, out)
         shell = Shell(launcher, state, out, err, options=options)
-        editor = Editor(state, jobs.table)
+        history, complaint = history_of(state.exported)
+        await shell.say(complaint)
+        editor = Editor(state, jobs.table, history)
         try:
             return await Prompt(shell, editor, launcher).run()
         finally:
