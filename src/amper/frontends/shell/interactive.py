@@ -20,6 +20,7 @@ from amper.frontends.shell.editor import CtrlC, CtrlD, Editor
 from amper.frontends.shell.front import FrontLauncher
 from amper.frontends.shell.history import history_of
 from amper.frontends.shell.notices import Notices
+from amper.frontends.shell.plain_editor import PlainEditor, has_screen
 from amper.frontends.shell.plan import NOTHING
 from amper.frontends.shell.session import INTERRUPTED, Output, Shell
 from amper.frontends.shell.state import State
@@ -61,9 +62,13 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
         jobs.set_persist_output_files(False)
         launcher = FrontLauncher(jobs, out)
         shell = Shell(launcher, state, out, err, options=options)
-        history, complaint = history_of(state.exported)
-        await shell.say(complaint)
-        editor = Editor(state, jobs.table, history)
+        editor: Editor | PlainEditor
+        if has_screen(os.environ):
+            history, complaint = history_of(state.exported)
+            await shell.say(complaint)
+            editor = Editor(state, jobs.table, history)
+        else:
+            editor = PlainEditor(state)
         try:
             return await Prompt(shell, editor, launcher).run()
         finally:
@@ -74,7 +79,7 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
 class Prompt:
     """The conversation with the person."""
 
-    def __init__(self, shell: Shell, editor: Editor, launcher: FrontLauncher) -> None:
+    def __init__(self, shell: Shell, editor: Editor | PlainEditor, launcher: FrontLauncher) -> None:
         self._shell = shell
         self._state = shell.state
         self._editor = editor
@@ -154,7 +159,7 @@ class Prompt:
 
     async def _begin_line(self) -> None:
         """Let the prompt begin a line, whatever was printed before it."""
-        if not self._has_run or os.environ.get("TERM", "dumb") == "dumb":
+        if not self._has_run or not has_screen(os.environ):
             return
         self._has_run = False
         try:
@@ -168,14 +173,17 @@ class Prompt:
     @contextmanager
     def _handlers(self, cancel: Callable[[], object]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        # A handler that is taken away is called all the same if its signal was there already.
+        is_over = False
 
         def end(number: signal.Signals) -> None:
-            self._told = number
-            cancel()
+            if not is_over:
+                self._told = number
+                cancel()
 
         def interrupt() -> None:
             # With a job in front this comes from elsewhere, and is no reason to leave it alone.
-            if not self._launcher.is_in_front:
+            if not (is_over or self._launcher.is_in_front):
                 cancel()
 
         handled = []
@@ -190,6 +198,7 @@ class Prompt:
         try:
             yield
         finally:
+            is_over = True
             for number in (*handled, signal.SIGINT, *_NOT_FOR_US):
                 loop.remove_signal_handler(number)
 
