@@ -140,6 +140,21 @@ def test_what_a_job_in_the_background_wrote_can_be_seen(tmp_path: Path) -> None:
     run(test())
 
 
+def test_where_all_jobs_are_over_the_newest_that_wrote_something_is_meant(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.type("output") == ("", 1)
+            assert b"`jobs -a`" in shell.err.data
+            assert b"`output %N`" in shell.err.data
+            await shell.type("echo older & wait; seq 2 & wait; true & wait")
+            assert await shell.type("output") == ("1\n2\n", 0)
+            assert await shell.says("output | tail -n 1") == "2\n"
+            await shell.type("sleep 100 &")
+            assert await shell.type("output") == ("", 0)
+
+    run(test())
+
+
 def test_what_sh_cannot_expand_is_not_run(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as shell:

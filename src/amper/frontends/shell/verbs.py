@@ -14,7 +14,7 @@ from amper.builtins.listing import command_of
 from amper.builtins.manual import Manual, Report, builtin, find_one
 from amper.frontends.shell.state import NAME
 from amper.manager import JobManager
-from amper.values import ExecResult, JobId
+from amper.values import ExecResult, JobId, JobInfo
 
 if TYPE_CHECKING:
     from amper.frontends.shell.session import Shell
@@ -43,11 +43,17 @@ alias, read, exec, .) lasts to the end of its line.
 OUTPUT_MANUAL: Final = Manual(
     "output [-f] [job]",
     """
-Print what a job in the background has written so far, of the current job if none is named.
+Print what a job in the background has written so far. If none is named it is the current job, or, where
+all are over, the newest one that has written something.
 
   -f   go on as it comes, until the job is over or Ctrl-C
 """,
     {"f": "follow"},
+)
+
+NOTHING_WRITTEN: Final = (
+    "no job has written anything: `jobs -a` lists those that are over, too, "
+    "and `output %N` is what one of them wrote"
 )
 
 
@@ -162,7 +168,13 @@ async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     @builtin(OUTPUT_MANUAL)
     async def show(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
         flags, specs = OUTPUT_MANUAL.read(arguments)
-        info = await find_one(manager, specs, report)
+        infos = await manager.list()
+        if specs or not all(info.status.is_final for info in infos):
+            info = await find_one(manager, specs, report)
+        else:
+            info = await _newest_that_wrote(manager, infos)
+            if info is None:
+                report.complain(NOTHING_WRITTEN)
         if info is not None:
             report.data = (info.id, "follow" in flags)
 
@@ -171,6 +183,14 @@ async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
         return found
     id, follows = found.data
     return await (_follow if follows else _read)(shell, id)
+
+
+async def _newest_that_wrote(manager: JobManager, infos: Sequence[JobInfo]) -> JobInfo | None:
+    for info in reversed(infos):
+        chunk = await manager.read_output(info.id)
+        if chunk is not None and (chunk.data or chunk.dropped):
+            return info
+    return None
 
 
 async def _read(shell: Shell, id: JobId) -> ExecResult:
