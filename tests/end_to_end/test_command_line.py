@@ -96,7 +96,7 @@ def test_a_library_that_is_missing_is_named_before_anything_runs(
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == (
         f"amper: amper {' '.join(arguments[:2])} needs {library}, which is not installed: "
-        "pip install 'amper[cli]'\n"
+        "pip install 'amper[cli]', or '.[cli]' in a checkout\n"
     ).replace("completion bash", "completion")
 
 
