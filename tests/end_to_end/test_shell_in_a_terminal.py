@@ -144,6 +144,28 @@ def test_leaving_with_jobs_asks_once_more_and_ends_them() -> None:
             assert job.is_dead
 
 
+@pytest.mark.parametrize("behind", ["", " & wait"])
+def test_leaving_asks_once_more_also_for_what_a_command_has_left_behind(behind: str) -> None:
+    with prompt() as shell:
+        command = "sh -c 'sleep 100 >/dev/null 2>&1 & echo pid $!'"
+        shell.begin(command + behind + ("; output" if behind else ""))
+        pid = shell.person.number_after(b"pid")
+        shell.end()
+        with watching(pid) as job:
+            said = shell.says("exit")
+            assert f"something of `{command}` still runs; leaving once more ends it\n" in said
+            assert not job.is_dead
+            shell.begin("exit")
+            assert shell.person.code() == 0
+            assert job.is_dead
+
+
+def test_leaving_after_commands_that_left_nothing_asks_nothing() -> None:
+    with prompt() as shell:
+        shell.begin("yes | head -n 1; sh -c 'kill -KILL $$' | true; exit 3")
+        assert shell.person.code() == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("front", ["", "sh -c 'echo ready; exec sleep 100'"])
 def test_a_signal_ends_us_with_our_jobs(number: signal.Signals, front: str) -> None:

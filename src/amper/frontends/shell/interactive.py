@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from amper.builtins.listing import command_of
 from amper.frontends.shell.asking import ends_too_early
 from amper.frontends.shell.editor import CtrlC, CtrlD, Editor
 from amper.frontends.shell.front import FrontLauncher
@@ -149,12 +150,21 @@ class Prompt:
 
     async def _leave(self, code: int) -> int | None:
         """Return the code to leave with; None if the person should think again."""
+        if self._was_warned:
+            return code
         left = [info for info in await self._shell.jobs.list() if not info.status.is_final]
-        if not left or self._was_warned:
+        behind = await self._launcher.left_behind()
+        if not (left or behind):
             return code
         self._was_warned = True
-        kind = "stopped" if any(info.status == "stopped" for info in left) else "running"
-        await self._shell.say(f"amper: there are {kind} jobs; leaving once more ends them\n")
+        if left:
+            kind = "stopped" if any(info.status == "stopped" for info in left) else "running"
+            await self._shell.say(f"amper: there are {kind} jobs; leaving once more ends them\n")
+        for info in behind:
+            command = command_of(info)
+            await self._shell.say(
+                f"amper: something of `{command}` still runs; leaving once more ends it\n"
+            )
         return None
 
     async def _begin_line(self) -> None:

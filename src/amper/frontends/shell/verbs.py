@@ -6,8 +6,10 @@ import errno
 import os
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from amper.builtins import BUILTINS
 from amper.builtins.fg import MANUAL as FG_MANUAL
 from amper.builtins.fg import chosen
 from amper.builtins.listing import command_of
@@ -31,7 +33,7 @@ writes is kept for `output`.
   stop %1              hold a job where it is
   kill [-SIGNAL] %1    send a signal; --wait ends a job and all that it started, provably
   wait [-n] [%1 ...]   until jobs are over
-  disown [%1]          forget a job
+  disown [%1]          forget a job; it still ends with the shell
   output [-f] [%1]     what a job in the background has written; -f goes on as it comes
   cd  pwd  export  unset  exit  NAME=value  help
 
@@ -162,6 +164,18 @@ async def fg(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     return await bring(shell.jobs, arguments)
 
 
+async def disown(shell: Shell, arguments: Sequence[str]) -> ExecResult:
+    """Forget jobs, and say what people may not expect of that."""
+    before = [info for info in await shell.jobs.list() if not info.status.is_final]
+    result = await BUILTINS["disown"](shell.jobs, arguments)
+    warnings = [
+        f"disown: {command_of(info)}: it still ends with this shell\n"
+        for info in before
+        if not await shell.jobs.exists(info.id)
+    ]
+    return replace(result, err=result.err + "".join(warnings).encode())
+
+
 async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     """Print what a job has written."""
 
@@ -233,6 +247,7 @@ Verb = Callable[["Shell", Sequence[str]], Awaitable[ExecResult]]
 
 OWN_VERBS: Final[Mapping[str, Verb]] = {
     "cd": cd,
+    "disown": disown,
     "exit": leave,
     "export": export,
     "fg": fg,
