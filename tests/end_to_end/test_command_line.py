@@ -44,9 +44,34 @@ def test_a_mistake_is_explained_on_standard_error(arguments: list[str], answer: 
     assert b"Traceback" not in done.stderr
 
 
-def test_help_that_cannot_be_printed_is_an_error_and_one_that_nobody_reads_is_none() -> None:
-    done = shell("amper --version >/dev/full")
+@pytest.mark.parametrize(
+    "verb, arguments",
+    [
+        ("amper", ["--bogus"]),
+        ("amper", ["--bogus", "run"]),
+        ("amper run", ["--bogus"]),
+        ("amper run", ["--bogus", "--", "true"]),
+        ("amper run", ["--jobs", "none"]),
+        ("amper shell", ["-x"]),
+        ("amper completion", ["--bogus", "bash"]),
+    ],
+)
+def test_an_unknown_option_leads_to_the_help_of_its_verb(verb: str, arguments: list[str]) -> None:
+    done = amper(*verb.split()[1:], *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    usage, *_, mistake = done.stderr.decode().splitlines()
+    assert usage.startswith(f"usage: {verb} [")
+    assert mistake.startswith(f"{verb}: ")
+    assert mistake.endswith(f": try {verb} --help")
+
+
+@pytest.mark.parametrize("asked", ["--version", "--help", "run --help", "shell --help"])
+def test_help_that_cannot_be_printed_is_an_error(asked: str) -> None:
+    done = shell(f"amper {asked} >/dev/full")
     assert (done.returncode, done.stderr) == (1, b"amper: No space left on device\n")
+
+
+def test_help_that_nobody_reads_is_no_error() -> None:
     done = shell("amper run --help | true; echo ${PIPESTATUS[0]}")
     # Whether it was written before or after the reader went away.
     assert done.stdout in (b"0\n", b"141\n")
@@ -71,7 +96,7 @@ def test_a_library_that_is_missing_is_named_before_anything_runs(
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == (
         f"amper: amper {' '.join(arguments[:2])} needs {library}, which is not installed: "
-        "pip install 'amper[cli]'\n"
+        "pip install 'amper[cli]', or '.[cli]' in a checkout\n"
     ).replace("completion bash", "completion")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.end_to_end.command import AMPER
 from tests.end_to_end.console import CTRL_C, amper_console, console
+from tests.handshakes import watching
 
 CLEAR = b"\r\x1b[K"
 
@@ -97,3 +98,16 @@ def test_ctrl_c_ends_a_flood_and_leaves_out_what_is_still_to_be_printed() -> Non
         ["killed", "yes#2", "130"],
     ]
     assert b"were not printed" in output
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["-j1"]])
+def test_a_terminal_that_goes_away_ends_all_and_the_code_tells_so(options: list[str]) -> None:
+    # What is told of the command itself does not hold what it prints.
+    sleeper = "echo p''id $$; exec sleep 100"
+    with amper_console("run", *options, "-c", sleeper, "-c", sleeper) as person:
+        person.until(b"pid ")
+        pid = int(re.findall(rb"\d+", person.until(b"\r\n"))[0])
+        with watching(pid) as job:
+            person.hang_up()
+            assert person.code() == 128 + signal.SIGHUP
+            assert job.is_dead

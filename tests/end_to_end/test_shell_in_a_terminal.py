@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.command import AMPER
 from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
-from tests.end_to_end.prompts import READY, OurPrompt, prompt
+from tests.end_to_end.prompts import READY, OurPrompt, TheirPrompt, prompt
 from tests.handshakes import watching
 
 RAW = """
@@ -163,6 +163,28 @@ def test_leaving_with_jobs_asks_once_more_and_ends_them() -> None:
             assert job.is_dead
 
 
+@pytest.mark.parametrize("behind", ["", " & wait"])
+def test_leaving_asks_once_more_also_for_what_a_command_has_left_behind(behind: str) -> None:
+    with prompt() as shell:
+        command = "sh -c 'sleep 100 >/dev/null 2>&1 & echo pid $!'"
+        shell.begin(command + behind + ("; output" if behind else ""))
+        pid = shell.person.number_after(b"pid")
+        shell.end()
+        with watching(pid) as job:
+            said = shell.says("exit")
+            assert f"something of `{command}` still runs; leaving once more ends it\n" in said
+            assert not job.is_dead
+            shell.begin("exit")
+            assert shell.person.code() == 0
+            assert job.is_dead
+
+
+def test_leaving_after_commands_that_left_nothing_asks_nothing() -> None:
+    with prompt() as shell:
+        shell.begin("yes | head -n 1; sh -c 'kill -KILL $$' | true; exit 3")
+        assert shell.person.code() == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("front", ["", "sh -c 'echo ready; exec sleep 100'"])
 def test_a_signal_ends_us_with_our_jobs(number: signal.Signals, front: str) -> None:
@@ -213,9 +235,68 @@ def test_the_history_comes_back(tmp_path: Path) -> None:
         assert shell.says("\x1b[A\x1b[A") == "remembered\n"
 
 
+def test_a_history_that_has_no_end_is_refused() -> None:
+    with amper_console("shell", variables={"AMPER_HISTFILE": "/dev/full"}) as person:
+        person.until(b"amper: no history is kept: /dev/full: this is no regular file\r\n")
+        assert OurPrompt(person).says("echo once") == "once\n"
+
+
 def test_no_colour_is_used_if_the_person_wants_none() -> None:
     for wish, is_coloured in (("", True), ("1", False)):
         with amper_console("shell", variables={"AMPER_HISTFILE": "", "NO_COLOR": wish}) as person:
             person.until(READY)
             seen = person.until(b"$")
             assert (re.search(rb"\x1b\[0;3[0-9]", seen) is not None) == is_coloured
+
+
+def test_a_terminal_that_knows_no_escape_sequences_gets_none() -> None:
+    variables = {"TERM": "dumb", "AMPER_PS1": "PS>"}
+    with amper_console("shell", variables=variables) as person:
+        shell = TheirPrompt(person)
+        said = shell.says("echo one; cd /; (exit 3)")
+        assert said == "one\n"
+        assert shell.says("echo $? $PWD") == "3 /\n"
+        person.type(b"if true\n")
+        person.until(b"> ")
+        person.type(b"then echo yes\n")
+        person.until(b"> ")
+        assert shell.says("fi") == "yes\n"
+        person.type(b"cat <<E\n")
+        person.until(b"> ")
+        person.type(CTRL_D)
+        assert shell.end() == "\n"
+        assert shell.says("sh -c 'kill -STOP $$; echo on'").startswith("[")
+        assert shell.says("fg").endswith("\non\n")
+        shell.begin("sh -c 'echo ready; exec sleep 100'; echo never")
+        person.until(b"ready\r\n")
+        person.type(CTRL_C)
+        assert "never" not in shell.end()
+        person.type(b"half")
+        person.until(b"half")
+        person.type(CTRL_C)
+        assert shell.end() == "^C\n"
+        assert shell.says("echo $?") == "130\n"
+        person.type(CTRL_D)
+        assert person.rest() == b"\r\n"
+        assert person.code() == 0
+
+
+def test_a_terminal_without_escape_sequences_that_goes_away_ends_us() -> None:
+    with amper_console("shell", variables={"TERM": "dumb", "AMPER_PS1": "PS>"}) as person:
+        shell = TheirPrompt(person)
+        shell.begin("sleep 100 &")
+        pid = int(person.until(b"\r\n").split()[1])
+        shell.end()
+        with watching(pid) as job:
+            person.hang_up()
+            assert person.code() == 128 + signal.SIGHUP
+            assert job.is_dead
+
+
+def test_no_escape_sequence_begins_a_session_on_a_dumb_terminal() -> None:
+    with amper_console("shell", variables={"TERM": "dumb"}) as person:
+        seen = person.until(b"$ ")
+        person.type(b"false\n")
+        seen += person.until(b"[1] $ ")
+        person.type(b"exit\n")
+        assert b"\x1b" not in seen + person.rest()

@@ -73,6 +73,20 @@ def test_jobs_are_completed_by_number_and_by_a_name_that_means_one(place: Path) 
     run(test())
 
 
+def test_a_job_that_is_over_is_offered_where_it_is_of_use(place: Path) -> None:
+    async def test() -> None:
+        async with JobManager() as jobs:
+            await jobs.wait(await jobs.start("true"))
+            await jobs.start("sleep 100")
+            for line in ("kill %", "kill -9 %", "fg %", "ls; bg %", "true && stop %", "kill %2 %"):
+                start = line.removesuffix("%")
+                assert offered(place, line, jobs) == [f"{start}%2", f"{start}%sleep"], line
+            for line in ("output %", "wait %", "ls kill.txt %", "kill %2; wait %", "ls kill %"):
+                assert f"{line}1" in offered(place, line, jobs), line
+
+    run(test())
+
+
 @given(st.text())
 def test_no_line_makes_it_raise(text: str) -> None:
     completer = ShellCompleter(State({"PATH": "/nowhere"}), JobManager().table)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amper.frontends.shell.history import history_file, history_of
+from amper.frontends.shell.history import MOST_READ, history_file, history_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_the_history_is_kept_where_the_person_wants_it(
 def test_nobody_else_can_read_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        history_of({"XDG_STATE_HOME": str(tmp_path)}).append_string("make")
+        history_of({"XDG_STATE_HOME": str(tmp_path)})[0].append_string("make")
     finally:
         os.umask(before)
     file = tmp_path / "amper" / "history"
@@ -37,15 +37,52 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 
 def test_what_begins_with_a_blank_is_not_kept(tmp_path: Path) -> None:
-    history = history_of({"AMPER_HISTFILE": str(tmp_path / "file")})
+    history, _ = history_of({"AMPER_HISTFILE": str(tmp_path / "file")})
     for line in (" secret", "", "make", "for x in a\ndo b\ndone"):
         history.append_string(line)
-    again = history_of({"AMPER_HISTFILE": str(tmp_path / "file")})
+    again, _ = history_of({"AMPER_HISTFILE": str(tmp_path / "file")})
     assert list(again.load_history_strings()) == ["for x in a\ndo b\ndone", "make"]
 
 
-def test_a_history_that_cannot_be_kept_stops_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name, why",
+    [
+        ("file/below", "Not a directory"),
+        ("folder", "Is a directory"),
+        ("pipe", "this is no regular file"),
+        ("/dev/full", "this is no regular file"),
+    ],
+)
+def test_what_no_history_can_be_kept_in_is_named_and_stops_nobody(
+    tmp_path: Path, name: str, why: str
+) -> None:
     (tmp_path / "file").write_text("")
-    history = history_of({"AMPER_HISTFILE": str(tmp_path / "file" / "below")})
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / name
+    history, complaint = history_of({"AMPER_HISTFILE": str(path)})
+    assert complaint == f"amper: no history is kept: {path}: {why}\n"
     history.append_string("make")
     assert history.get_strings() == ["make"]
+
+
+@pytest.mark.parametrize("line", ["+half\n", "+one\n+two\n\n# now\n"])
+def test_of_a_huge_history_the_newest_part_is_read(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "file"
+    newest = "\n# now\n+for x\n+do y\n\n# now\n+make\n"
+    with open(path, "wb") as file:
+        file.truncate(2**40)
+        file.seek(2**40)
+        file.write(f"{line * (MOST_READ // len(line))}{newest}".encode())
+    history, complaint = history_of({"AMPER_HISTFILE": str(path)})
+    strings = list(history.load_history_strings())
+    assert complaint == ""
+    assert strings[:2] == ["make", "for x\ndo y"]
+    assert set(strings[2:]) <= {"one\ntwo"}
+
+
+def test_a_history_that_becomes_something_else_meanwhile_is_not_read(tmp_path: Path) -> None:
+    history, _ = history_of({"AMPER_HISTFILE": str(tmp_path / "file")})
+    (tmp_path / "file").unlink()
+    os.mkfifo(tmp_path / "file")
+    assert list(history.load_history_strings()) == []

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from amper.frontends.cli import completion, run, shell
+from amper.frontends.cli.usage import USAGE_ERROR
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 EPILOG = """\
 exit codes:
@@ -32,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """The parser of all, and of each verb: help is shown as it was written."""
+    """The parser of all, and of each verb: help is shown as it was written, and each has its own."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -41,6 +46,22 @@ class _Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **options,
         )
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print it. Where that cannot be, argparse itself would say nothing."""
+        print(self.format_help(), end="", file=file)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is for this verb; what nobody knows is this verb's mistake, and not its parent's."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Explain a mistake, and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}: try {self.prog} --help\n")
 
 
 class _Version(argparse.Action):

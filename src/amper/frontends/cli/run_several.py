@@ -25,7 +25,8 @@ def run_several(options: RunOptions) -> int:
         return PIPE_CLOSED
     except CannotWrite as error:
         complain(str(error))
-        return FAILURE
+        # A terminal that goes away tells us so, too, while the jobs are ended.
+        return run.relay.code if run.relay.is_told else FAILURE
 
 
 class _Run:

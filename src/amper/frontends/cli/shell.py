@@ -34,10 +34,11 @@ EPILOG: Final = """\
 stop, disown and output, with job specs (%1, %+, %-, %name, %?text), and cd, pwd, export, unset,
 exit and NAME=value, so that they last. Within `if`, `for`, `( )` and pipelines all builtins are sh's.
 
-The prompt needs the extra `shell` (pip install 'amper[shell]'). It shows the directory and, in
-brackets, the last code if that is not 0; AMPER_PS1 is another prompt, in which {directory} and {code}
-are filled in. Lines are kept in $XDG_STATE_HOME/amper/history, which AMPER_HISTFILE renames (an empty
-one keeps none); a line that begins with a blank is not kept. Leaving it with jobs asks once more.
+The prompt needs the extra `shell` (pip install 'amper[shell]', or '.[shell]' in a checkout). It shows
+the directory and, in brackets, the last code if that is not 0; AMPER_PS1 is another prompt, in which
+{directory} and {code} are filled in. Lines are kept in $XDG_STATE_HOME/amper/history, which
+AMPER_HISTFILE renames (an empty one keeps none); a line that begins with a blank is not kept. Where
+TERM=dumb it is plain, without history. Leaving it with jobs asks once more.
 
 A script, -c, or standard input that is no terminal is read to its end and then run, as sh would:
 jobs in the background write where the script does. But nothing outlives amper: when the script is

@@ -23,5 +23,6 @@ class UsageError(Exception):
 def needs_extra(package: str, verb: str, *, extra: str = "cli") -> UsageError:
     """Explain that a library of an extra is missing."""
     return UsageError(
-        f"{verb} needs {package}, which is not installed: pip install 'amper[{extra}]'"
+        f"{verb} needs {package}, which is not installed: pip install 'amper[{extra}]', "
+        f"or '.[{extra}]' in a checkout"
     )

@@ -21,6 +21,9 @@ _BEFORE_COMMAND: Final = re.compile(
     r"(?:\A|[;&|(\n]|(?:^|\s)(?:!|do|then|else|if|while|until|\{))\s*\Z"
 )
 
+_FOR_THE_LIVING: Final = re.compile(r"(?:\A|[;&|\n])\s*(?:!\s+)?(?:bg|fg|kill|stop)\s[^;&|\n]*\Z")
+"""Behind these a job that is over is of no use."""
+
 _SPECIAL: Final = re.compile(r"([\s\\\"'`$&|;<>()*?\[\]#~!{}])")
 
 _MOST: Final = 1000
@@ -46,7 +49,7 @@ class ShellCompleter(Completer):
 
     def _candidates(self, before: str, word: str) -> Iterator[str]:
         if word.startswith("%"):
-            yield from self._jobs(word)
+            yield from self._jobs(before, word)
         elif word.startswith("$"):
             yield from self._variables(word)
         elif "/" not in word and not word.startswith("~") and _BEFORE_COMMAND.search(before):
@@ -54,8 +57,10 @@ class ShellCompleter(Completer):
         else:
             yield from self._paths(word)
 
-    def _jobs(self, word: str) -> Iterator[str]:
+    def _jobs(self, before: str, word: str) -> Iterator[str]:
         jobs = self._table.jobs()
+        if _FOR_THE_LIVING.search(before):
+            jobs = [job for job in jobs if not job.status.is_final]
         specs = [f"%{job.id}" for job in jobs]
         names = [f"%{job.command.split(maxsplit=1)[0]}" for job in jobs if job.command.strip()]
         # A name that several jobs have means none of them.

@@ -10,6 +10,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
@@ -18,7 +19,6 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from amper.frontends.shell.completing import ShellCompleter
 from amper.frontends.shell.grammar import is_complete
-from amper.frontends.shell.history import history_of
 from amper.frontends.shell.state import State
 from amper.job.table import JobTable
 
@@ -36,7 +36,7 @@ class CtrlC(Exception):
 class Editor:
     """Reads commands from the terminal, each as many lines as it takes."""
 
-    def __init__(self, state: State, table: JobTable) -> None:
+    def __init__(self, state: State, table: JobTable, history: History) -> None:
         self._state = state
         # A file of its own: what it cannot write any more, once the terminal is gone, is nobody's.
         self._screen = io.TextIOWrapper(
@@ -46,7 +46,7 @@ class Editor:
         # The terminal's answer, where it is slow, would be typed into the command that runs by then.
         output.enable_cpr = False
         self._session: PromptSession[str] = PromptSession(
-            history=history_of(state.exported),
+            history=history,
             completer=ShellCompleter(state, table),
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import Final
 
 from amper.builtins.steering import STOPPED_CODE
 from amper.frontends.shell.launching import Launcher, Order, Outcome
 from amper.frontends.shell.session import Output
 from amper.manager import JobManager
 from amper.process.spawn import STDOUT
-from amper.values import ExecResult, JobId
+from amper.values import ExecResult, JobId, JobInfo
+
+MOST_REMEMBERED: Final = 1000
 
 
 class FrontLauncher(Launcher):
@@ -20,6 +24,8 @@ class FrontLauncher(Launcher):
         self._out = out
         self._shown: dict[JobId, int] = {}
         """How much of what a job in the background wrote the person has seen in front."""
+        self._over: deque[JobInfo] = deque(maxlen=MOST_REMEMBERED)
+        """The commands that were in front and are in the table no more."""
         self.is_in_front = False
         """Whether the terminal is a job's."""
 
@@ -54,6 +60,14 @@ class FrontLauncher(Launcher):
             self.is_in_front = False
         return await self._outcome(id, result)
 
+    async def left_behind(self) -> list[JobInfo]:
+        """Return the commands that are over, and of whose process groups something still runs.
+
+        What has left its group, as daemons do, nobody sees before the manager's end looks for it.
+        """
+        over = [info for info in await self.jobs.list() if info.status.is_final]
+        return [info for info in (*self._over, *over) if await self.jobs.signal(info.id, 0)]
+
     async def _show(self, id: JobId) -> None:
         """Print what a job in the background wrote, and goes on to write."""
         async for chunk in self.jobs.follow(id, self._shown.get(id, 0)):
@@ -66,6 +80,8 @@ class FrontLauncher(Launcher):
         if result is None:
             return Outcome(STOPPED_CODE, is_stopped=True)
         self._shown.pop(id, None)
+        if info is not None:
+            self._over.append(info)
         await self.jobs.remove(id)
         signal = None if info is None else info.signal
         # All else that it wrote went to the terminal, or with its output.

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from amper.builtins.listing import command_of
 from amper.frontends.shell.asking import ends_too_early
 from amper.frontends.shell.editor import CtrlC, CtrlD, Editor
 from amper.frontends.shell.front import FrontLauncher
+from amper.frontends.shell.history import history_of
 from amper.frontends.shell.notices import Notices
+from amper.frontends.shell.plain_editor import PlainEditor, has_screen
 from amper.frontends.shell.plan import NOTHING
 from amper.frontends.shell.session import INTERRUPTED, Output, Shell
 from amper.frontends.shell.state import State
@@ -60,7 +63,13 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
         jobs.set_persist_output_files(False)
         launcher = FrontLauncher(jobs, out)
         shell = Shell(launcher, state, out, err, options=options)
-        editor = Editor(state, jobs.table)
+        editor: Editor | PlainEditor
+        if has_screen(os.environ):
+            history, complaint = history_of(state.exported)
+            await shell.say(complaint)
+            editor = Editor(state, jobs.table, history)
+        else:
+            editor = PlainEditor(state)
         try:
             return await Prompt(shell, editor, launcher).run()
         finally:
@@ -71,7 +80,7 @@ async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[s
 class Prompt:
     """The conversation with the person."""
 
-    def __init__(self, shell: Shell, editor: Editor, launcher: FrontLauncher) -> None:
+    def __init__(self, shell: Shell, editor: Editor | PlainEditor, launcher: FrontLauncher) -> None:
         self._shell = shell
         self._state = shell.state
         self._editor = editor
@@ -141,17 +150,26 @@ class Prompt:
 
     async def _leave(self, code: int) -> int | None:
         """Return the code to leave with; None if the person should think again."""
+        if self._was_warned:
+            return code
         left = [info for info in await self._shell.jobs.list() if not info.status.is_final]
-        if not left or self._was_warned:
+        behind = await self._launcher.left_behind()
+        if not (left or behind):
             return code
         self._was_warned = True
-        kind = "stopped" if any(info.status == "stopped" for info in left) else "running"
-        await self._shell.say(f"amper: there are {kind} jobs; leaving once more ends them\n")
+        if left:
+            kind = "stopped" if any(info.status == "stopped" for info in left) else "running"
+            await self._shell.say(f"amper: there are {kind} jobs; leaving once more ends them\n")
+        for info in behind:
+            command = command_of(info)
+            await self._shell.say(
+                f"amper: something of `{command}` still runs; leaving once more ends it\n"
+            )
         return None
 
     async def _begin_line(self) -> None:
         """Let the prompt begin a line, whatever was printed before it."""
-        if not self._has_run or os.environ.get("TERM", "dumb") == "dumb":
+        if not self._has_run or not has_screen(os.environ):
             return
         self._has_run = False
         try:
@@ -165,14 +183,17 @@ class Prompt:
     @contextmanager
     def _handlers(self, cancel: Callable[[], object]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
+        # A handler that is taken away is called all the same if its signal was there already.
+        is_over = False
 
         def end(number: signal.Signals) -> None:
-            self._told = number
-            cancel()
+            if not is_over:
+                self._told = number
+                cancel()
 
         def interrupt() -> None:
             # With a job in front this comes from elsewhere, and is no reason to leave it alone.
-            if not self._launcher.is_in_front:
+            if not (is_over or self._launcher.is_in_front):
                 cancel()
 
         handled = []
@@ -187,6 +208,7 @@ class Prompt:
         try:
             yield
         finally:
+            is_over = True
             for number in (*handled, signal.SIGINT, *_NOT_FOR_US):
                 loop.remove_signal_handler(number)
 

@@ -6,15 +6,17 @@ import errno
 import os
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from amper.builtins import BUILTINS
 from amper.builtins.fg import MANUAL as FG_MANUAL
 from amper.builtins.fg import chosen
 from amper.builtins.listing import command_of
 from amper.builtins.manual import Manual, Report, builtin, find_one
 from amper.frontends.shell.state import NAME
 from amper.manager import JobManager
-from amper.values import ExecResult, JobId
+from amper.values import ExecResult, JobId, JobInfo
 
 if TYPE_CHECKING:
     from amper.frontends.shell.session import Shell
@@ -31,7 +33,7 @@ writes is kept for `output`.
   stop %1              hold a job where it is
   kill [-SIGNAL] %1    send a signal; --wait ends a job and all that it started, provably
   wait [-n] [%1 ...]   until jobs are over
-  disown [%1]          forget a job
+  disown [%1]          forget a job; it still ends with the shell
   output [-f] [%1]     what a job in the background has written; -f goes on as it comes
   cd  pwd  export  unset  exit  NAME=value  help
 
@@ -43,11 +45,17 @@ alias, read, exec, .) lasts to the end of its line.
 OUTPUT_MANUAL: Final = Manual(
     "output [-f] [job]",
     """
-Print what a job in the background has written so far, of the current job if none is named.
+Print what a job in the background has written so far. If none is named it is the current job, or, where
+all are over, the newest one that has written something.
 
   -f   go on as it comes, until the job is over or Ctrl-C
 """,
     {"f": "follow"},
+)
+
+NOTHING_WRITTEN: Final = (
+    "no job has written anything: `jobs -a` lists those that are over, too, "
+    "and `output %N` is what one of them wrote"
 )
 
 
@@ -156,13 +164,31 @@ async def fg(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     return await bring(shell.jobs, arguments)
 
 
+async def disown(shell: Shell, arguments: Sequence[str]) -> ExecResult:
+    """Forget jobs, and say what people may not expect of that."""
+    before = [info for info in await shell.jobs.list() if not info.status.is_final]
+    result = await BUILTINS["disown"](shell.jobs, arguments)
+    warnings = [
+        f"disown: {command_of(info)}: it still ends with this shell\n"
+        for info in before
+        if not await shell.jobs.exists(info.id)
+    ]
+    return replace(result, err=result.err + "".join(warnings).encode())
+
+
 async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
     """Print what a job has written."""
 
     @builtin(OUTPUT_MANUAL)
     async def show(manager: JobManager, arguments: Sequence[str], report: Report) -> None:
         flags, specs = OUTPUT_MANUAL.read(arguments)
-        info = await find_one(manager, specs, report)
+        infos = await manager.list()
+        if specs or not all(info.status.is_final for info in infos):
+            info = await find_one(manager, specs, report)
+        else:
+            info = await _newest_that_wrote(manager, infos)
+            if info is None:
+                report.complain(NOTHING_WRITTEN)
         if info is not None:
             report.data = (info.id, "follow" in flags)
 
@@ -171,6 +197,14 @@ async def output(shell: Shell, arguments: Sequence[str]) -> ExecResult:
         return found
     id, follows = found.data
     return await (_follow if follows else _read)(shell, id)
+
+
+async def _newest_that_wrote(manager: JobManager, infos: Sequence[JobInfo]) -> JobInfo | None:
+    for info in reversed(infos):
+        chunk = await manager.read_output(info.id)
+        if chunk is not None and (chunk.data or chunk.dropped):
+            return info
+    return None
 
 
 async def _read(shell: Shell, id: JobId) -> ExecResult:
@@ -213,6 +247,7 @@ Verb = Callable[["Shell", Sequence[str]], Awaitable[ExecResult]]
 
 OWN_VERBS: Final[Mapping[str, Verb]] = {
     "cd": cd,
+    "disown": disown,
     "exit": leave,
     "export": export,
     "fg": fg,
