@@ -2,9 +2,10 @@
 
 # The interpreter that .venv is made with; the first one that fits, unless it is given.
 PYTHON ?=
-# What `make test-all` tests on, and what of it to leave out.
+# What `make test-all` tests on, what of it to leave out, and on how many of them at once.
 VERSIONS ?= 3.11 3.12 3.13
 SKIP ?=
+AT_ONCE ?= 2
 # How often `make campaign` draws.
 SEEDS ?= 300
 # More arguments for pytest or the benchmarks: make test ARGS="-k kill".
@@ -79,13 +80,13 @@ bench: .venv/installed-bench ## Measure against peers
 docs: .venv/installed-docs ## Write the API reference as HTML into build/docs
 	$(BIN)/pdoc --output-directory build/docs amper
 
-test-all: ## Run the tests on every supported Python that is found, two at a time
+test-all: ## Run the tests on every supported Python that is found (AT_ONCE=2)
 	@eval "$$FUNCTIONS"; found=; missing=; \
 	for version in $(filter-out $(SKIP),$(VERSIONS)); do \
 	  if [ -n "$$(find_python $$version)" ]; then found="$$found $$version"; else missing="$$missing $$version"; fi; \
 	done; \
 	echo "testing on Python:$${found:- none}; not found:$${missing:- none}"; \
-	[ -z "$$found" ] || $(MAKE) --no-print-directory --keep-going -j2 --output-sync=target \
+	[ -z "$$found" ] || $(MAKE) --no-print-directory --keep-going -j$(AT_ONCE) --output-sync=target \
 	  $$(printf ' test-on-%s' $$found)
 
 test-on-%: .venv-%/installed
