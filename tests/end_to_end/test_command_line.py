@@ -66,8 +66,9 @@ def test_an_unknown_option_leads_to_the_help_of_its_verb(verb: str, arguments: l
 
 
 @pytest.mark.parametrize("asked", ["--version", "--help", "run --help", "shell --help"])
-def test_help_that_cannot_be_printed_is_an_error(asked: str) -> None:
-    done = shell(f"amper {asked} >/dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_cannot_be_printed_is_an_error(asked: str, unbuffered: str) -> None:
+    done = shell(f"PYTHONUNBUFFERED={unbuffered} amper {asked} >/dev/full")
     assert (done.returncode, done.stderr) == (1, b"amper: No space left on device\n")
 
 

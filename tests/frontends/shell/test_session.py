@@ -165,6 +165,22 @@ def test_where_all_jobs_are_over_the_newest_that_wrote_something_is_meant(tmp_pa
     run(test())
 
 
+def test_a_job_that_is_disowned_is_said_to_end_with_the_shell(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            await shell.type("true & wait; sleep 100 & sleep 200 &")
+            assert await shell.type("disown %1 %2") == ("", 0)
+            assert shell.err.data.decode() == "disown: sleep 100: it still ends with this shell\n"
+            shell.err.data = b""
+            assert await shell.says("disown -a 2>&1 | tr a-z A-Z") == (
+                "DISOWN: SLEEP 200: IT STILL ENDS WITH THIS SHELL\n"
+            )
+            assert await shell.type("disown %9") == ("", 1)
+            assert b"still" not in shell.err.data
+
+    run(test())
+
+
 def test_what_sh_cannot_expand_is_not_run(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as shell:
@@ -324,21 +340,5 @@ def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> 
             )
             assert shell.err.data.decode() == full
             assert await shell.type("jobs >/dev/full; echo never") == ("[left]", 1)
-
-    run(test())
-
-
-def test_a_job_that_is_disowned_is_said_to_end_with_the_shell(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with bench(tmp_path) as shell:
-            await shell.type("true & wait; sleep 100 & sleep 200 &")
-            assert await shell.type("disown %1 %2") == ("", 0)
-            assert shell.err.data.decode() == "disown: sleep 100: it still ends with this shell\n"
-            shell.err.data = b""
-            assert await shell.says("disown -a 2>&1 | tr a-z A-Z") == (
-                "DISOWN: SLEEP 200: IT STILL ENDS WITH THIS SHELL\n"
-            )
-            assert await shell.type("disown %9") == ("", 1)
-            assert b"still" not in shell.err.data
 
     run(test())
