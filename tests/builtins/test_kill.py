@@ -202,7 +202,7 @@ async def test_a_process_is_signalled_by_its_pid() -> None:
 async def test_the_pid_of_a_job_is_the_job() -> None:
     async with JobManager() as manager:
         for line in ("kill", "kill --wait"):
-            id = await manager.start("sleep 1000 | cat")
+            id = await manager.start(["sleep", "1000"])
             pid = (await info_of(manager, id)).pid
             assert await typed(manager, f"{line} {pid}") == Said(0)
             assert (await result_of(manager, id)).code == 143
