@@ -7,6 +7,7 @@ apart (it takes two killed shims) is nobody's, and is ended with the last of the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -25,7 +26,7 @@ IsDone = bool
 class Orphan:
     """One such job."""
 
-    __slots__ = ("charge", "children", "is_over", "known")
+    __slots__ = ("charge", "children", "has_heirs", "is_over", "known")
 
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
@@ -33,6 +34,8 @@ class Orphan:
         """Those of its processes that are our children now."""
         self.known: set[int] = set()
         """All of its processes, when we last looked."""
+        self.has_heirs = False
+        """Whether one of them was collected after the look: its children are ours, and were not seen."""
         self.is_over = False
         """Whether it was told that nothing of it is left."""
 
@@ -42,10 +45,11 @@ class Orphans:
 
     __slots__ = (
         "_children",
-        "_has_heirs",
         "_has_owner",
+        "_have_strays_heirs",
         "_is_look_old",
         "_jobs",
+        "_killed",
         "_look",
         "_strays",
     )
@@ -55,8 +59,9 @@ class Orphans:
         self._children: set[int] = set()
         """Those that a look has shown, and that were not collected since."""
         self._is_look_old = False
-        self._has_heirs = False
-        """Whether somebody was collected after the look: its children are ours, and were not seen."""
+        self._have_strays_heirs = False
+        self._killed: set[int] = set()
+        """Those that were killed without a look at whose they are."""
         self._jobs: list[Orphan] = []
         self._strays: set[int] = set()
         self._has_owner = True
@@ -64,7 +69,7 @@ class Orphans:
     @property
     def are_left(self) -> bool:
         """Whether there is anything to supervise."""
-        return bool(self._jobs or self._strays) or self._has_heirs
+        return bool(self._jobs or self._strays) or self._have_strays_heirs
 
     def take_over(
         self, channel: int, leader: int, grace_period: float, shims: Collection[int]
@@ -115,7 +120,7 @@ class Orphans:
 
     def timeout(self) -> int | None:
         """Return the milliseconds until there is something to do that nobody tells."""
-        if self._has_heirs:
+        if self._have_strays_heirs or any(job.has_heirs for job in self._jobs):
             return 0
         return min(
             (t for job in self._jobs if (t := job.charge.timeout()) is not None), default=None
@@ -131,10 +136,9 @@ class Orphans:
     def collect(self, shims: Collection[int], shim_ended: Callable[[int, IsDone], None]) -> None:
         """Take note of what became of children, and kill what is to be killed."""
         while True:
-            self._children = set(self._look())
-            self._is_look_old = self._has_heirs = False
+            self._look_anew()
             if not self._collect_dead(shims, shim_ended):
-                self._has_heirs = False
+                self._forget_heirs()
                 break
             if self._is_look_old:
                 # Only when no shim has died since may what the look has shown be shared out: then
@@ -144,17 +148,41 @@ class Orphans:
             is_new = [
                 job.charge.kill(self._roots(job)) for job in self._jobs if job.charge.is_killing
             ]
-            if not self._has_owner and not self._jobs:
-                signal_descent(self._strays, [signal.SIGKILL])
+            if not self._has_owner and all(job.charge.is_killing for job in self._jobs):
+                is_new.append(self._kill_all(shims))
             # Not earlier: whoever forks and ends all the time must be reached soon after the look.
             self._remember()
             if not any(is_new):
                 break
-        if self._has_heirs:
-            # Another look comes, after those who are waiting: whoever forks without end would keep us here.
-            return
         for job in list(self._jobs):
-            self._bury(job)
+            # Else another look comes first, and whoever waits for us before that: somebody who forks
+            # without end would keep us here.
+            if not job.has_heirs:
+                self._bury(job)
+
+    def _look_anew(self) -> None:
+        self._children = set(self._look())
+        self._is_look_old = False
+        self._forget_heirs()
+
+    def _forget_heirs(self) -> None:
+        self._have_strays_heirs = False
+        for job in self._jobs:
+            job.has_heirs = False
+
+    def _kill_all(self, shims: Collection[int]) -> bool:
+        """Kill everybody but shims; return whether anybody is new.
+
+        It has a look of its own: whoever forks and ends all the time is reached right after one or not.
+        """
+        roots = [pid for pid in self._look() if pid not in shims]
+        for pid in roots:
+            with contextlib.suppress(PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        reached = signal_descent(roots, [signal.SIGKILL])
+        is_new = not reached <= self._killed
+        self._killed |= reached
+        return is_new
 
     def _bury(self, job: Orphan) -> None:
         """Tell that nothing of a job is left, once it is so, and forget it when that was heard."""
@@ -194,16 +222,18 @@ class Orphans:
         else:
             os.waitid(os.P_PID, pid, ANY_CHANGE)
         if is_end(change):
-            self._has_heirs = True
             self._children.discard(pid)
             self._strays.discard(pid)
-            for job in whose:
+            self._killed.discard(pid)
+            # One that came and died since the look is nobody's, where it may be that of several.
+            known = whose or self._jobs
+            self._have_strays_heirs |= len(known) != 1
+            for job in known if len(known) == 1 else ():
+                job.has_heirs = True
                 job.children.discard(pid)
 
     def _assign(self, shims: Collection[int]) -> None:
         """Find out whose our new children are."""
-        if not self._jobs and not self._strays:
-            return
         children = self._children.difference(shims)
         self._strays &= children
         for pid in children.difference(*(job.children for job in self._jobs)):
