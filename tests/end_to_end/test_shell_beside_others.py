@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -63,8 +66,13 @@ def fg_and_again_ctrl_z(shell: Prompt) -> list[Step]:
 
 
 def stopped_from_elsewhere(shell: Prompt) -> list[Step]:
-    shell.begin(f"{PIPELINE} &")
-    said = [shell.end()]
+    # A shell's child ignores some signals before it executes its command, and all of them must be there.
+    with tempfile.TemporaryDirectory() as place:
+        up = Path(place) / "up"
+        last = f"sh -c 'read line; : >{up}; exec cat'"
+        said = [shell.says(f"sh -c 'echo; exec sleep 100' | {last} &")]
+        while not up.exists():
+            os.sched_yield()
     said += [shell.says("kill -s STOP %1; wait %1; echo code $?"), shell.says("jobs")]
     said += [shell.says("bg; echo code $?"), shell.says("jobs")]
     said += [shell.says("kill -TSTP %1; wait %1; echo code $?"), shell.says("jobs")]
