@@ -292,3 +292,22 @@ async def test_one_empty_look_proves_nothing() -> None:
             looks.asked.pop()(Look())
         assert told.count == 1
         group.close()
+
+
+@on_a_loop
+async def test_a_look_that_has_seen_somebody_who_is_dead_now_is_no_empty_one() -> None:
+    """A relay: each has forked the next one, which the look was too early to see."""
+    with kernel() as opened, leading(unruly("behave")) as (pid, _):
+        told, group = Told(), held(pid)
+        watch = GroupWatch(group, opened, told)
+        look = Look()
+        look.groups[pid] = [NO_PROCESS]
+        for _ in range(3):
+            watch._found(look)
+        assert (told.count, watch.is_gone) == (0, False)
+        watch._found(Look())
+        assert not watch.is_gone
+        watch._found(Look())
+        assert watch.is_gone
+        watch.close()
+        group.close()

@@ -258,7 +258,9 @@ class GroupWatch:
         if self._members:
             self._empty_looks = 0
             return
-        if is_out_of_descriptors:
+        if is_out_of_descriptors or pids:
+            # Whoever was seen and has died since may have left a child that was not.
+            self._empty_looks = 0
             self.check()
             return
         # A look is no snapshot: a member may have had a child behind its back, and died before it

@@ -117,7 +117,10 @@ class Sweep:
             self._mourner.group_gone()
 
     def _hold(self, look: Look) -> int:
-        """Hold and signal those that are new, with their descendants; return how many there were."""
+        """Hold and signal those that are new, with their descendants; return how many there were.
+
+        One that has died since the look counts: it may have left a child that the look has not seen.
+        """
         reserve, count = self._kernel.reserve, 0
         # Whom the group's watch has found from above has got his signal.
         known = self.survivors() | self._watch.known | {os.getpid()}
@@ -125,9 +128,11 @@ class Sweep:
             try:
                 pidfd = reserve.pidfd_open(candidate)
             except ProcessLookupError:
+                count += 1
                 continue
             is_ours = False
             try:
+                count += read_stat(candidate, reserve) is None
                 is_ours = self._is_ours(candidate, pidfd)
             finally:
                 if not is_ours:
