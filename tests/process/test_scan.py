@@ -232,7 +232,7 @@ async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
 async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
-    marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; exec sleep 1000'"
+    marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; kill -STOP $$'"
     with leading(marked) as (group, (known,)), leading(marked) as (_, (unknown,)):
         asked = asyncio.get_running_loop().create_future()
         scanner.ask_for_marks(asked.set_result, group)
@@ -243,7 +243,7 @@ async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
 
 @on_a_loop
 async def test_no_mark_is_read_of_those_that_are_older_than_any() -> None:
-    with leading("AMPER_JOB=a-3 sh -c 'echo ready $$; exec sleep 1000'") as (_, (older,)):
+    with leading("AMPER_JOB=a-3 sh -c 'echo ready $$; kill -STOP $$'") as (_, (older,)):
         stat = read_stat(older, None)
         assert stat is not None
         # A tick is a hundredth of a second.
