@@ -217,6 +217,8 @@ async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     with leading("AMPER_JOB=a-1 sh -c 'echo ready $$; exec sleep 1000'") as (_, (marked,)):
+        # While it executes something it has no environment.
+        await turns_until(lambda: Path(f"/proc/{marked}/comm").read_bytes() == b"sleep\n")
         plain, asked = ask(scanner), asyncio.get_running_loop().create_future()
         assert (await plain).marks == {}
         scanner.ask_for_marks(asked.set_result)
@@ -271,6 +273,6 @@ def test_marks_are_still_asked_for_on_the_next_loop(monkeypatch: pytest.MonkeyPa
         await turns_until(lambda: bool(told))
 
     run(first())
-    with leading("AMPER_JOB=a-2 sh -c 'echo ready $$; exec sleep 1000'") as (_, (marked,)):
+    with leading("AMPER_JOB=a-2 sh -c 'echo ready $$; kill -STOP $$'") as (_, (marked,)):
         run(second())
         assert told[0].marks[b"a-2"] == [marked]
