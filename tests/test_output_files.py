@@ -141,6 +141,17 @@ async def test_a_command_of_many_lines_and_odd_characters_can_be_written_down() 
 # Whose they are, and where.
 
 
+@on_a_loop
+async def test_a_current_directory_that_was_deleted_is_no_reason_to_write_none(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary / "gone").mkdir()
+    monkeypatch.chdir(temporary / "gone")
+    (temporary / "gone").rmdir()
+    async with JobManager() as jobs:
+        assert (await written(jobs, await jobs.start(["echo", "x"], cwd="/"))).is_file()
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 @on_a_loop
 async def test_the_current_directory_is_temporary_only_for_who_says_so(

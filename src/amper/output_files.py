@@ -149,7 +149,12 @@ def _temporary_directory() -> str:
     there, and nobody wants them there.
     """
     directory = tempfile.gettempdir()
-    if directory == os.getcwd() and directory not in _meant_to_be_temporary():
+    try:
+        is_fallback = directory == os.getcwd() and directory not in _meant_to_be_temporary()
+    except FileNotFoundError:
+        # Ours was deleted, and is none that anything could be written to.
+        is_fallback = False
+    if is_fallback:
         raise FileNotFoundError(errno.ENOENT, "no temporary directory can be written to")
     return directory
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from typing import Any
 
 import pytest
 
 from amper import CancellationToken, EndedBy, ExecResult, JobId, JobManager, oneshot
 from amper.manager import killing
 from amper.process.group import GroupWatch, ProcessGroup
+from amper.process.scan import ProcessScanner
 from tests.handshakes import (
     is_zombie_or_gone,
     leading,
@@ -20,6 +22,7 @@ from tests.handshakes import (
     result_of,
     said,
     state_of,
+    turns_until,
     watching,
 )
 from tests.places import everywhere
@@ -349,6 +352,33 @@ async def test_the_event_names_what_survived_sigkill(monkeypatch: pytest.MonkeyP
         assert ended_by is not None
         for named in ("in vain", str(leader), str(child)):
             assert named in (ended_by.reason or "")
+
+
+@on_all_loops
+async def test_what_is_dead_is_not_given_up_because_the_proof_takes_its_time() -> None:
+    """Where there are very many processes a look takes longer than a kill may."""
+    held: list[tuple[ProcessScanner, Any]] = []
+    ask = ProcessScanner._ask
+
+    def last_looks() -> list[tuple[ProcessScanner, Any]]:
+        return [each for each in held if isinstance(each[1].listener.__self__, killing.Cascade)]
+
+    async with JobManager(grace_period=0) as jobs:
+        id = await jobs.start(unruly("ignore_term"))
+        (pid,) = await said(jobs, id)
+        with pytest.MonkeyPatch.context() as slow, watching(pid) as process:
+            slow.setattr(killing, "KILL_LIMIT", 0.02)
+            slow.setattr(ProcessScanner, "_ask", lambda *question: held.append(question))
+            kill = asyncio.ensure_future(jobs.kill(id))
+            await process.death()
+            await turns_until(lambda: bool(last_looks()))
+        ((scanner, last),) = last_looks()
+        ask(scanner, last)
+        await turns_until(lambda: scanner._turns is None and not scanner._answers)
+        assert not kill.done()
+        for _, question in held:
+            ask(scanner, question)
+        assert await kill
 
 
 @pytest.mark.parametrize("way", ["child_in_own_group", "child_in_own_session"])

@@ -125,8 +125,7 @@ class ContainedCommand(Command):
             self._delivery.let_go()
             self._withdraw()
         else:
-            self._delivery.wake()
-            self._delivery.send(ASK)
+            self._delivery.urge(ASK)
 
     def let_run(self) -> None:
         """Let a command of our session run: it is where it belongs."""
@@ -134,8 +133,7 @@ class ContainedCommand(Command):
 
     def insist(self) -> None:
         """Kill everything of the job, until nothing is left."""
-        self._delivery.wake()
-        self._delivery.send(INSIST)
+        self._delivery.urge(INSIST)
 
     def is_stopped(self) -> bool | None:
         group = self.group

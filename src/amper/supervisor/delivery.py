@@ -126,16 +126,17 @@ class Delivery:
         """Return the next record, END after the last, or None if there is none now."""
         return None if self._channel is None else receive(self._channel)
 
-    def wake(self) -> None:
-        """Let those on the way run on: a job may stop its supervisors, and nobody could end it then."""
-        self._keepers.wake()
-
     def send(self, order: bytes) -> None:
         """Send an order to whoever has the job, if anybody has."""
         if self._channel is not None:
             # Whoever had the job is gone: then the channel's end says so.
             with contextlib.suppress(OSError):
                 send(self._channel, order)
+
+    def urge(self, order: bytes) -> None:
+        """Send an order for the job's end: a job may stop its supervisors, which run on for that."""
+        self._keepers.wake()
+        self.send(order)
 
     def arrived(self) -> None:
         """A shim has begun with it, and needs nothing more."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from amper.frontends.shell.grammar import read
-
-_MAY_EXPAND: Final = re.compile(r"\$\{?!")
+from amper.frontends.shell.quoting import LAST_JOB_BEGINS
 
 
 def with_last_job(text: str, pid: int | None) -> str:
@@ -15,7 +11,7 @@ def with_last_job(text: str, pid: int | None) -> str:
 
     An sh that starts a job in the background itself has a value of its own, which goes first.
     """
-    if pid is None or not _MAY_EXPAND.search(text):
+    if pid is None or not LAST_JOB_BEGINS.search(text):
         return text
     pieces = []
     at = 0

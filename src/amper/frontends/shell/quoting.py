@@ -17,7 +17,7 @@ OPERATORS: Final = "\n;&|<>()"
 
 _PLAIN_WORD: Final = re.compile(r"""[^ \t\n;&|<>()'"`$\\]+(?=[ \t\n;&|<>()]|\Z)""")
 
-_MAY_EXPAND: Final = re.compile(r"\$\{?!")
+LAST_JOB_BEGINS: Final = re.compile(r"\$\{?!")
 
 _LAST_JOB: Final = re.compile(r"\$!|\$\{!\}")
 
@@ -278,7 +278,7 @@ class Words:
 
     def _find_last_jobs(self, start: int) -> None:
         """Find `$!` between there and here, which is expanded as in double quotes."""
-        if not _MAY_EXPAND.search(self.text, start, self.at):
+        if not LAST_JOB_BEGINS.search(self.text, start, self.at):
             return
         body = type(self)(self.text[: self.at])
         # sh says what is wrong with it, or it knows more than we do.
