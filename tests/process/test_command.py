@@ -39,6 +39,8 @@ class Owner:
 def kernel() -> Iterator[Kernel]:
     kernel = Kernel(asyncio.get_running_loop())
     yield kernel
+    # Whatever became of the commands: their numbers may be anybody's by now.
+    assert not kernel.scanner.leaders
     kernel.close()
 
 

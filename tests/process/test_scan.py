@@ -123,14 +123,15 @@ async def test_a_few_of_those_who_asked_are_told_in_one_turn(
 
 
 @on_all_loops
-async def test_in_a_crowd_there_is_as_much_time_without_a_look_as_with_one() -> None:
+async def test_a_look_that_answers_a_crowd_is_followed_by_a_rest() -> None:
     loop = asyncio.get_running_loop()
     few, many = ProcessScanner(Reserve()), ProcessScanner(Reserve())
-    for scanner, expected in ((few, scan.CROWD), (many, scan.CROWD + 1)):
+    for scanner, askers in ((few, scan.CROWD), (many, scan.CROWD + 1)):
         scanner.attach(loop)
-        scanner.expected = expected
-        await ask(scanner)
-        scanner._rests_until += 1000
+        await asyncio.gather(*(ask(scanner) for _ in range(askers)))
+    assert few._rests_until == 0
+    assert many._rests_until > loop.time() - scan.LONGEST_REST
+    many._rests_until += 1000
     waiting = ask(many)
     await ask(few)
     assert (few.begun, many.begun) == (2, 1)
@@ -236,11 +237,30 @@ async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
     scanner.attach(asyncio.get_running_loop())
     marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; kill -STOP $$'"
     with leading(marked) as (group, (known,)), leading(marked) as (_, (unknown,)):
+        scanner.leaders.add(group)
         asked = asyncio.get_running_loop().create_future()
-        scanner.ask_for_marks(asked.set_result, group)
+        scanner.ask_for_marks(asked.set_result)
         look: Look = await asked
         assert look.marks[b"a-3"] == [unknown]
         assert known in look.groups[group]
+
+
+@on_all_loops
+async def test_leaders_of_commands_that_run_are_visited_for_those_who_ask_for_them() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading("sh -c 'echo ready $$; kill -STOP $$'") as (group, (member,)):
+        scanner.leaders.add(group)
+        asked = asyncio.get_running_loop().create_future()
+        scanner.ask_for_descendants(asked.set_result)
+        look: Look = await asked
+        assert look.groups[group] == [member]
+        # One look does for both who ask, and has what either needs.
+        asked = asyncio.get_running_loop().create_future()
+        scanner.ask_for_descendants(asked.set_result)
+        assert set((await ask(scanner)).groups[group]) == {group, member}
+        assert group in (await asked).stats
+        assert scanner.begun == 2
 
 
 @on_a_loop

@@ -151,7 +151,7 @@ class Command:
         if self.stdin is not None:
             self.stdin.close()
         if self._pidfd >= 0:
-            self._kernel.poller.remove(self._pidfd)
+            self._unwatch()
         if self.group is not None:
             self.group.close()
 
@@ -226,6 +226,12 @@ class Command:
                 os.waitpid(self.pid, 0)
             raise
         self.group = ProcessGroup(self.pid, self._pidfd, is_child=True)
+        self._kernel.scanner.leaders.add(self.pid)
+
+    def _unwatch(self) -> None:
+        self._kernel.poller.remove(self._pidfd)
+        self._kernel.scanner.leaders.discard(self.pid)
+        self._pidfd = -1
 
     def ready(self, fd: int, events: int) -> None:
         """The leader has ended: reap it."""
@@ -234,8 +240,7 @@ class Command:
         exit = peek(self._pidfd) if reap_leader_late else reap(self.pid, self._pidfd)
         if exit is None:
             return
-        self._kernel.poller.remove(self._pidfd)
-        self._pidfd = -1
+        self._unwatch()
         if not reap_leader_late and group.is_gone():
             group.close()
         # It is told once, and then let go: two that know each other would wait for the collector.

@@ -1,10 +1,13 @@
 """Look through /proc at who is there, in slices that never hold up the loop.
 
 A look costs about ten microseconds per process of the machine, so all who ask while the loop turns
-share one, and whoever asks during a look gets the next: what it is told began after it asked. The
-environments are read, for twice that, only if one of those who ask looks for marks in them, and only
-of those that are younger than the scanner: no mark is older. To read one may take as long as its
-process holds its memory.
+share one, and whoever asks during a look gets the next: what it is told began after it asked.
+
+The leaders of commands that run are held by pidfds, and are visited only for those who ask for them:
+when thousands are killed most of the processes that there are lead one. The environments are read, for
+twice the price, only if one of those who ask looks for marks in them, and only of those that are in no
+such leader's group, and younger than the scanner: no mark is older. To read one may take as long as
+its process holds its memory.
 """
 
 from __future__ import annotations
@@ -38,8 +41,11 @@ MOST_TURNS_TO_JOIN: Final = 500
 turn, and a look for the first few would visit all the others."""
 
 CROWD: Final = 8
-"""When more than so many are to ask, a look is not begun before as much time has passed without one as the
-last one took: they die one after another, and each asks when it is dead."""
+"""A look that answers more than so many is followed by a rest: they die one after another, and each asks
+when it is dead."""
+
+REST: Final = 4
+"""How much longer than that look."""
 
 LONGEST_REST: Final = 0.25
 """Seconds."""
@@ -102,9 +108,8 @@ Listener = Callable[[Look], None]
 
 class _Question(NamedTuple):
     listener: Listener
+    wants_leaders: bool = True
     wants_marks: bool = False
-    group: int = 0
-    """Whose members are known without a mark."""
 
 
 class ProcessScanner:
@@ -124,7 +129,7 @@ class ProcessScanner:
         "_since",
         "_turns",
         "begun",
-        "expected",
+        "leaders",
     )
 
     def __init__(self, reserve: Reserve) -> None:
@@ -141,10 +146,11 @@ class ProcessScanner:
         """Those that are to be told, and what."""
         self._is_telling = False
         self._began = self._rests_until = 0.0
-        self.expected = 0
-        """How many are to ask some time: those who wait for the end of a command that is being killed."""
         self.begun = 0
         """How many looks have begun: who asks for what the next one finds need not ask twice."""
+        self.leaders: set[int] = set()
+        """The pids of commands that run: our children, which nobody but we reaps. Their groups have the
+        same numbers."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work on `loop` from now on; a look that was under way begins anew there."""
@@ -164,13 +170,13 @@ class ProcessScanner:
         """Call `listener` once, in a later turn of the loop, with what a fresh look found."""
         self._ask(_Question(listener))
 
-    def ask_for_marks(self, listener: Listener, group: int = 0) -> None:
-        """Do as `ask` does, with a look that also reads the marks in the environments.
+    def ask_for_descendants(self, listener: Listener) -> None:
+        """Do as `ask` does, but for the leaders of commands that run: they need not be in the look."""
+        self._ask(_Question(listener, wants_leaders=False))
 
-        It does not read those of the members of `group`, a command's whose descendants are looked
-        for: when thousands are killed most of the processes that there are belong to such groups.
-        """
-        self._ask(_Question(listener, wants_marks=True, group=group))
+    def ask_for_marks(self, listener: Listener) -> None:
+        """Do as `ask_for_descendants` does, with a look that also reads the marks in the environments."""
+        self._ask(_Question(listener, wants_leaders=False, wants_marks=True))
 
     def _ask(self, question: _Question) -> None:
         self._asked.append(question)
@@ -186,20 +192,21 @@ class ProcessScanner:
 
     def _look(self) -> Iterator[Look | None]:
         """Begin with the first slice: until then others may join, and want more."""
+        wants_leaders = any(question.wants_leaders for question in self._open)
         wants_marks = any(question.wants_marks for question in self._open)
-        known = {question.group for question in self._open}
-        yield from _look(self._reserve, self._since if wants_marks else None, known)
+        since = self._since if wants_marks else None
+        yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
             return
         assert self._loop is not None
         if not self._open:
-            now = self._loop.time()
             if self._is_joined():
                 self._loop.call_soon(self._turn, turns)
                 return
-            if self.expected > CROWD and now < self._rests_until:
+            now = self._loop.time()
+            if now < self._rests_until:
                 self._loop.call_at(self._rests_until, self._turn, turns)
                 return
             self._open, self._asked = self._asked, []
@@ -216,8 +223,9 @@ class ProcessScanner:
             self._loop.call_soon(self._turn, turns)
             return
         answered, self._open, self._turns = self._open, [], None
-        now = self._loop.time()
-        self._rests_until = now + min(now - self._began, LONGEST_REST)
+        if len(answered) > CROWD:
+            now = self._loop.time()
+            self._rests_until = now + min(REST * (now - self._began), LONGEST_REST)
         if self._asked:
             self._begin()
         self._answers.extend((question, found) for question in answered)
@@ -286,15 +294,18 @@ def members_of(pgid: int, reserve: Reserve) -> Iterator[int]:
                 yield pid
 
 
-def _look(reserve: Reserve, marked_since: int | None, known: Set[int]) -> Iterator[Look | None]:
+def _look(
+    reserve: Reserve, marked_since: int | None, leaders: Set[int], *, wants_leaders: bool
+) -> Iterator[Look | None]:
     """Yield None after each slice, and at last what was found.
 
-    Marks are read of those that were started since then, and are in none of the `known` groups.
+    Marks are read of those that were started since then, and are in no group of the leaders'.
 
     A process that forks and dies between the listing and the visit would be missed with its child. So
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
     """
     found = Look()
+    passed_over = frozenset[int]() if wants_leaders else leaders
     slice = PROCESSES_PER_TURN if marked_since is None else max(1, PROCESSES_PER_TURN // 2)
     seen: set[str] = set()
     for _ in range(MOST_LISTINGS):
@@ -302,7 +313,8 @@ def _look(reserve: Reserve, marked_since: int | None, known: Set[int]) -> Iterat
         for turn, names in enumerate(_listing(reserve)):
             if turn > 0:
                 yield None
-            new += [int(name) for name in names if name not in seen and name.isdigit()]
+            pids = [int(name) for name in names if name not in seen and name.isdigit()]
+            new += [pid for pid in pids if pid not in passed_over]
             seen.update(names)
         if not new:
             break
@@ -311,7 +323,7 @@ def _look(reserve: Reserve, marked_since: int | None, known: Set[int]) -> Iterat
             if stat is not None:
                 found.add(pid, stat)
                 is_wanted = marked_since is not None and stat.started >= marked_since
-                if is_wanted and stat.group not in known:
+                if is_wanted and stat.group not in leaders:
                     mark = _with_reserve(partial(_read_mark, pid), reserve)
                     if mark is not None:
                         found.marks.setdefault(mark, []).append(pid)

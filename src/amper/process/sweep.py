@@ -58,7 +58,6 @@ class Sweep:
         self._began = -1 if watch.group.is_gone() else ticks_now()
         self.is_gone = False
         """Whether the last look has found nobody, and nobody is held."""
-        kernel.scanner.expected += 1
 
     def signal(self, *numbers: int) -> None:
         """Signal those that are held, and whoever a fresh look finds, when it does."""
@@ -77,9 +76,9 @@ class Sweep:
         self._looks += 1
         self._begun = scanner.begun
         if self._mark is None:
-            scanner.ask(self._found)
+            scanner.ask_for_descendants(self._found)
         else:
-            scanner.ask_for_marks(self._found, self._group.pgid)
+            scanner.ask_for_marks(self._found)
 
     def survivors(self) -> set[int]:
         """Return the pids of those that are held."""
@@ -87,9 +86,7 @@ class Sweep:
 
     def close(self) -> None:
         """Hold nobody any more, and tell nobody."""
-        if self._mourner is not None:
-            self._mourner = None
-            self._kernel.scanner.expected -= 1
+        self._mourner = None
         for pidfd in list(self._members):
             self._forget(pidfd)
 
