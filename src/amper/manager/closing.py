@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from amper.manager.core import Core
@@ -68,22 +69,22 @@ class Closing:
         for job in core.admission.queued():
             core.end_queued(job, ended_by)
         looking = core.escapes.look(self._grace_period)
-        cascades, reached = [], set()
-        for count, runner in enumerate(core.unfinished(), 1):
-            runner.claim(ended_by)
-            runner.close()
-            if runner.is_killable or runner.cascade is not None:
-                cascades.append(core.cascade(runner, self._grace_period))
-                reached.add(runner.mark)
-            if count % STEPS_PER_TURN == 0:
-                await self._until(loop_turn(core.enter()))
+        reached, runners = set(), deque(core.unfinished())
+        # Of thousands, what belongs to those that end meanwhile is not to be freed in one go.
+        while runners:
+            for runner in [runners.popleft() for _ in range(min(STEPS_PER_TURN, len(runners)))]:
+                runner.claim(ended_by)
+                runner.close()
+                if runner.is_killable or runner.cascade is not None:
+                    core.cascade(runner, self._grace_period)
+                    reached.add(runner.mark)
+            await self._until(loop_turn(core.enter()))
         await self._until(looking)
-        for id, escaped in looking.result().items():
+        for id, mark in looking.result().items():
             # A cascade of the job's own finds them too.
-            if escaped.mark not in reached:
-                grace_period = self._grace_period
-                cascades.append(core.escapes.cascade(id, escaped, ended_by, grace_period))
-        for cascade in cascades:
+            if mark not in reached:
+                core.escapes.cascade(id, mark, ended_by, self._grace_period)
+        while (cascade := core.steps.any_cascade()) is not None:
             await self._until(cascade.waiter())
 
     def _hurry(self, grace_period: float) -> None:

@@ -114,6 +114,12 @@ class Core:
                 loop.call_soon_threadsafe(step)
 
     @property
+    def steps(self) -> Steps:
+        """What all cascades on this loop share."""
+        assert self._steps is not None
+        return self._steps
+
+    @property
     def kernel(self) -> Kernel:
         """What commands and process groups need, opened when the first one asks."""
         if self._kernel is None:
@@ -243,6 +249,10 @@ class Core:
         if runner.job.status is JobStatus.STOPPED:
             self.table.resumed(runner.job)
 
+    def cascade_ended(self, runner: LocalRunner) -> None:
+        """Whoever kills the job from now on begins anew."""
+        self.escapes.forget(runner.job.id, runner)
+
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade for a runner that was told to end."""
         self.cascade(runner, self.grace_period)
@@ -265,8 +275,7 @@ class Core:
         """Return the job's one cascade, with no more than this grace period left."""
         loop = self.enter()
         if runner.cascade is None:
-            assert self._steps is not None
-            runner.cascade = Cascade(runner, loop, self._kernel, self._steps, grace_period)
+            runner.cascade = Cascade(runner, loop, self._kernel, self.steps, grace_period)
         else:
             runner.cascade.hurry(grace_period)
         return runner.cascade

@@ -30,7 +30,9 @@ class Escaped(LocalRunner):
 
     is_over = True
 
-    def __init__(self, mark: bytes) -> None:
+    def __init__(self, escapes: Escapes, id: JobId, mark: bytes) -> None:
+        self._escapes = escapes
+        self._id = id
         self._mark = mark
         # The command's group is gone. One that is closed reaches nobody, and lets the mark be swept.
         self.groups = (ProcessGroup(0, -1, is_child=True),)
@@ -45,6 +47,10 @@ class Escaped(LocalRunner):
 
     def start(self) -> None:
         """It runs already."""
+
+    def cascade_ended(self) -> None:
+        self.cascade = None
+        self._escapes.forget(self._id, self)
 
 
 class Escapes:
@@ -71,14 +77,13 @@ class Escapes:
 
     def keep(self, id: JobId, runner: LocalRunner) -> None:
         """A job is over; if a cascade has still to see something of it die, it can be joined."""
-
-        def forget(_: object) -> None:
-            if self._dying.get(id) is runner:
-                del self._dying[id]
-
         if runner.cascade is not None:
             self._dying[id] = runner
-            runner.cascade.waiter().add_done_callback(forget)
+
+    def forget(self, id: JobId, runner: LocalRunner) -> None:
+        """Its cascade has ended."""
+        if self._dying.get(id) is runner:
+            del self._dying[id]
 
     def kill(self, job: Job | None, ended_by: EndedBy, grace_period: float) -> asyncio.Future[bool]:
         """Kill what a command that is over has left outside of its group.
@@ -99,9 +104,9 @@ class Escapes:
             if not outcome.done():
                 outcome.set_result(is_dead)
 
-        def found(escaped: dict[JobId, Escaped]) -> None:
-            if id in escaped:
-                cascade = self.cascade(id, escaped[id], ended_by, grace_period)
+        def found(marks: dict[JobId, bytes]) -> None:
+            if id in marks:
+                cascade = self.cascade(id, marks[id], ended_by, grace_period)
                 cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
             else:
                 settle(False)
@@ -109,13 +114,13 @@ class Escapes:
         _look_for_escaped(core.kernel, found, grace_period)
         return outcome
 
-    def look(self, grace_period: float) -> asyncio.Future[dict[JobId, Escaped]]:
-        """Look what all commands of this manager have left outside of their groups."""
-        outcome: asyncio.Future[dict[JobId, Escaped]] = self._core.enter().create_future()
+    def look(self, grace_period: float) -> asyncio.Future[dict[JobId, bytes]]:
+        """Look what all commands of this manager have left outside of their groups, by its marks."""
+        outcome: asyncio.Future[dict[JobId, bytes]] = self._core.enter().create_future()
 
-        def found(escaped: dict[JobId, Escaped]) -> None:
+        def found(marks: dict[JobId, bytes]) -> None:
             if not outcome.done():
-                outcome.set_result(escaped)
+                outcome.set_result(marks)
 
         if self.are_possible:
             _look_for_escaped(self._core.kernel, found, grace_period)
@@ -123,9 +128,9 @@ class Escapes:
             found({})
         return outcome
 
-    def cascade(self, id: JobId, found: Escaped, ended_by: EndedBy, grace_period: float) -> Cascade:
+    def cascade(self, id: JobId, mark: bytes, ended_by: EndedBy, grace_period: float) -> Cascade:
         """Begin to end what carries a job's mark, or join whoever has begun."""
-        runner = self._dying.get(id, found)
+        runner = self._dying.get(id) or Escaped(self, id, mark)
         runner.claim(ended_by)
         cascade = self._core.cascade(runner, grace_period)
         self.keep(id, runner)
@@ -133,9 +138,9 @@ class Escapes:
 
 
 def _look_for_escaped(
-    kernel: Kernel, tell: Callable[[dict[JobId, Escaped]], None], grace_period: float
+    kernel: Kernel, tell: Callable[[dict[JobId, bytes]], None], grace_period: float
 ) -> None:
-    """Find what carries a mark of this manager's, and tell it by the ids of the jobs, once.
+    """Find which marks of this manager's are carried, and tell them by the ids of the jobs, once.
 
     Where nobody can look for want of descriptors, none are found in the time that a kill may take.
     """
@@ -144,16 +149,16 @@ def _look_for_escaped(
         # The look and the timer may come in the same turn.
         if not timer.cancelled():
             timer.cancel()
-            tell({} if look is None else _escaped(look, kernel.mark + b"-"))
+            tell({} if look is None else _marks(look, kernel.mark + b"-"))
 
     timer = kernel.loop.call_later(grace_period + KILL_LIMIT, found, None)
     kernel.scanner.ask_for_marks(found)
 
 
-def _escaped(look: Look, prefix: bytes) -> dict[JobId, Escaped]:
+def _marks(look: Look, prefix: bytes) -> dict[JobId, bytes]:
     marks = {mark: mark.removeprefix(prefix) for mark in look.marks if mark.startswith(prefix)}
     # Whoever runs there may have written anything.
-    return {JobId(int(id)): Escaped(mark) for mark, id in marks.items() if _ID.fullmatch(id)}
+    return {JobId(int(id)): mark for mark, id in marks.items() if _ID.fullmatch(id)}
 
 
 def _may_have_left_some(job: Job) -> bool:

@@ -37,10 +37,21 @@ Step = Literal["ask", "insist", "look", "give up"]
 class Steps:
     """Takes the steps of cascades on the loop, each when it is due, a bounded number in each turn."""
 
-    __slots__ = ("_alarm", "_due", "_is_scheduled", "_later", "_loop", "_numbers", "_timer")
+    __slots__ = (
+        "_alarm",
+        "_cascades",
+        "_due",
+        "_is_scheduled",
+        "_later",
+        "_loop",
+        "_numbers",
+        "_timer",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._cascades: set[Cascade] = set()
+        """Those that are not over."""
         self._due: deque[Cascade] = deque()
         self._is_scheduled = False
         # One timer for all of them: thousands may be killed at once.
@@ -50,8 +61,9 @@ class Steps:
         self._alarm = math.inf
         """When the timer rings. It is not asked itself: on uvloop not every timer can tell."""
 
-    def soon(self, cascade: Cascade) -> None:
-        """Let a cascade take its next step, after those that were due before."""
+    def begin(self, cascade: Cascade) -> None:
+        """Let a cascade take its first step, after those that were due before."""
+        self._cascades.add(cascade)
         self._due.append(cascade)
         self._schedule()
 
@@ -60,7 +72,16 @@ class Steps:
         heapq.heappush(self._later, (deadline, next(self._numbers), cascade))
         self._set_timer()
 
-    def forget_dead(self) -> None:
+    def end(self, cascade: Cascade) -> None:
+        """A cascade is over: it takes no more steps."""
+        self._cascades.discard(cascade)
+        self._forget_dead()
+
+    def any_cascade(self) -> Cascade | None:
+        """Return one that is not over; None if there is none."""
+        return next(iter(self._cascades), None)
+
+    def _forget_dead(self) -> None:
         """Let go of the cascades at the head that wait for nothing any more."""
         while self._later and not self._later[0][2].waits_until(self._later[0][0]):
             heapq.heappop(self._later)
@@ -79,7 +100,7 @@ class Steps:
             self._schedule()
 
     def _set_timer(self) -> None:
-        self.forget_dead()
+        self._forget_dead()
         first = self._later[0][0] if self._later else math.inf
         if first == self._alarm:
             return
@@ -136,7 +157,7 @@ class Cascade(Verdict):
         self._sweeps: tuple[Sweep, ...] = ()
         self._is_swept = False
         """Whether the last sweep was asked for: the one that begins when the groups are gone."""
-        steps.soon(self)
+        steps.begin(self)
 
     def hurry(self, grace_period: float) -> None:
         """Insist no later than `grace_period` from now."""
@@ -262,14 +283,14 @@ class Cascade(Verdict):
             return
         for watch in self._watches:
             watch.check()
-        if not all(watch.is_gone for watch in self._watches):
+        if not _are_gone(self._watches):
             return
         if not self._is_swept:
             # What they have started before they ended is there now, and what they start now is not.
             self._is_swept = True
             for sweep in self._sweeps:
                 sweep.look()
-        if all(sweep.is_gone for sweep in self._sweeps):
+        if _are_gone(self._sweeps):
             self._end(is_dead=True)
 
     def _look(self) -> None:
@@ -312,9 +333,17 @@ class Cascade(Verdict):
                 watch.group.close()
         for sweep in self._sweeps:
             sweep.close()
-        self._steps.forget_dead()
+        self._steps.end(self)
         if self._runner.cascade is self:
-            self._runner.cascade = None
+            self._runner.cascade_ended()
         if is_dead:
             self._runner.all_died()
         self._tell()
+
+
+def _are_gone(watched: tuple[GroupWatch, ...] | tuple[Sweep, ...]) -> bool:
+    # With each death of thousands: most have one, for which a generator costs more than to look.
+    for each in watched:  # noqa: SIM110
+        if not each.is_gone:
+            return False
+    return True

@@ -58,6 +58,10 @@ class Reports(Protocol):
         """Take note that the job of `runner` runs on."""
         ...
 
+    def cascade_ended(self, runner: LocalRunner) -> None:
+        """Take note that the cascade of `runner` is over."""
+        ...
+
     def kill_soon(self, runner: LocalRunner) -> None:
         """Begin the cascade that ends `runner` and everything of its groups."""
         ...
@@ -207,6 +211,11 @@ class LocalRunner(Runner):
             return False
         cascade.abandon()
         return True
+
+    def cascade_ended(self) -> None:
+        """The cascade is over, whatever it has found."""
+        self.cascade = None
+        self.reports.cascade_ended(self)
 
     def all_died(self) -> None:
         """The cascade has found that nothing of the job is left."""

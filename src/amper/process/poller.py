@@ -22,7 +22,7 @@ READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 HUNG_UP: Final = select.EPOLLHUP | select.EPOLLERR
 
-EVENTS_PER_TURN: Final = 32
+EVENTS_PER_TURN: Final = 16
 """Enough to amortise a turn of the loop, few enough to stay far below a millisecond."""
 
 TURNS_TO_REST: Final = 3

@@ -119,9 +119,11 @@ class Sweep:
         One that has died since the look counts: it may have left a child that the look has not seen.
         """
         reserve, count = self._kernel.reserve, 0
-        # Whom the group's watch has found from above has got his signal.
-        known = self.survivors() | self._watch.known | {os.getpid()}
-        for candidate in self._candidates(look) - known:
+        candidates = self._candidates(look)
+        if candidates:
+            # Whom the group's watch has found from above has got his signal.
+            candidates -= self.survivors() | self._watch.known | {os.getpid()}
+        for candidate in candidates:
             try:
                 pidfd = reserve.pidfd_open(candidate)
             except ProcessLookupError:
