@@ -14,11 +14,13 @@ import uvloop
 # libuv keeps a few descriptors for the whole process from its first loop on.
 uvloop.new_event_loop().close()
 
-# What a script starts with `&` ignores Ctrl-C, and so would everything that the tests start.
+# What a script starts with `&` ignores Ctrl-C, and what `nohup` starts the end of its terminal; so would
+# everything that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for number in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
