@@ -26,14 +26,18 @@ IsDone = bool
 class Orphan:
     """One such job."""
 
-    __slots__ = ("charge", "children", "has_heirs", "is_over", "known")
+    __slots__ = ("charge", "children", "has_heirs", "is_over", "known", "seen", "session")
 
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
+        self.session = charge.leader
+        """That of its leader: it keeps its number as long as anybody is in it."""
         self.children: set[int] = set()
         """Those of its processes that are our children now."""
-        self.known: set[int] = set()
+        self.seen: set[int] = set()
         """All of its processes, when we last looked."""
+        self.known: set[int] = set()
+        """Those, and who may have lost its parent before it could be seen again."""
         self.has_heirs = False
         """Whether one of them was collected after the look: its children are ours, and were not seen."""
         self.is_over = False
@@ -81,9 +85,9 @@ class Orphans:
         self._children = set(self._look())
         if not leader:
             # It was killed after the fork, before it could tell: a leader leads its session.
-            ours = {pid for job in self._jobs for pid in job.children}.union(shims)
-            new = [pid for pid in self._children if pid not in ours]
-            leaders = [pid for pid in new if _session_of(pid) == pid] or new[:1]
+            ours = {pid for job in self._jobs for pid in job.children}
+            new = self._children.difference(ours, self._strays, shims)
+            leaders = [pid for pid in new if _session_of(pid) == pid] or list(new)
             if not leaders:
                 return False
             leader = leaders[0]
@@ -192,6 +196,10 @@ class Orphans:
         if not job.is_over:
             job.is_over = True
             charge.report(GONE)
+            left = self._left()
+            if len(left) == 1 and (self._strays or self._have_strays_heirs):
+                # They are the last one's, which is not over before another look has shown them.
+                left[0].has_heirs = True
         if not charge.has_unsent:
             self._jobs.remove(job)
             charge.channel.close()
@@ -216,7 +224,11 @@ class Orphans:
 
     def _collect_orphan(self, change: os.waitid_result) -> None:
         pid = change.si_pid
-        whose = [job for job in self._jobs if pid in job.children or pid == job.charge.leader]
+        whose = [
+            job
+            for job in self._jobs
+            if pid in job.children or pid in job.known or pid == job.charge.leader
+        ]
         if whose:
             whose[0].charge.child_changed(change)
         else:
@@ -226,11 +238,12 @@ class Orphans:
             self._strays.discard(pid)
             self._killed.discard(pid)
             # One that came and died since the look is nobody's, where it may be that of several.
-            known = whose or self._jobs
+            known = whose or self._left()
             self._have_strays_heirs |= len(known) != 1
             for job in known if len(known) == 1 else ():
                 job.has_heirs = True
                 job.children.discard(pid)
+                job.known.discard(pid)
 
     def _assign(self, shims: Collection[int]) -> None:
         """Find out whose our new children are."""
@@ -249,16 +262,24 @@ class Orphans:
     def _remember(self) -> None:
         """Note who belongs to which job: a process that has lost its parent does not tell."""
         for job in self._jobs:
-            job.known = descent_of(job.children)
+            before = job.known if job.has_heirs else job.seen
+            job.seen = descent_of(job.children)
+            # Who died since the look before has children that are ours, and that the next look shows.
+            job.known = job.seen | before
 
     def _job_of(self, pid: int) -> Orphan | None:
-        if len(self._jobs) == 1:
-            return self._jobs[0]
+        left = self._left()
+        if len(left) == 1:
+            return left[0]
         session = _session_of(pid)
-        for job in self._jobs:
-            if pid in job.known or (session and session == job.charge.leader):
+        for job in left:
+            if pid in job.known or session == job.session:
                 return job
         return None
+
+    def _left(self) -> list[Orphan]:
+        """Return the jobs that may have anybody: some have not heard yet that they are over."""
+        return [job for job in self._jobs if not job.is_over]
 
     def _roots(self, job: Orphan) -> list[int]:
         return list(job.children)
