@@ -7,55 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.handshakes import run_script
+from tests import families
 
-# A subreaper's children are its own: it is a process of its own.
 BEGIN: Final = """
-import atexit, contextlib, os, signal
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
-from amper.supervisor.descent import OwnChildren
 from amper.supervisor.orphans import Orphans
-from amper.supervisor.privileges import become_subreaper
 from amper.supervisor.wire import END, GONE, INSIST, ORPHANED, REAPED, STARTED, close_all, receive, send
 
-# Whoever waits in vain, here or below, does not do so for ever.
-DEADLINE = 20
-signal.alarm(DEADLINE)
-become_subreaper()
 orphans = Orphans()
-look = OwnChildren()
 shims = set()
-
-
-@atexit.register
-def leave_nobody():
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            for pid in look():
-                os.kill(pid, signal.SIGKILL)
-            os.wait()
-
-
-def chain(*first):
-    # Fork somebody who forks the next, and so on; each does what it is told first, and waits.
-    read_end, write_end = os.pipe()
-    todo = list(first)
-    if os.fork() == 0:
-        while True:
-            todo.pop(0)()
-            os.write(write_end, b"%d " % os.getpid())
-            if not todo or os.fork() != 0:
-                os.close(write_end)
-                signal.alarm(DEADLINE)
-                signal.pause()
-    os.close(write_end)
-    with open(read_end) as file:
-        return [int(word) for word in file.read().split()]
-
-
-def stay():
-    pass
 
 
 def setsid_deaf():
@@ -122,7 +83,7 @@ def collect_all():
 
 
 def check(script: str) -> None:
-    assert run_script(BEGIN + script + "\nprint('checked')") == "checked\n"
+    families.check(BEGIN + script)
 
 
 def test_what_a_child_has_left_when_it_died_just_after_a_look_is_not_forgotten() -> None:

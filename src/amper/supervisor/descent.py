@@ -16,8 +16,8 @@ from functools import partial
 from typing import Final
 
 from amper.process.descendants import children_of, hold_child, is_alive_at
-from amper.process.descriptors import NO_DESCRIPTORS, Reserve
-from amper.process.scan import read_stat
+from amper.process.descriptors import Reserve
+from amper.process.scan import Stat, read_stat
 
 _NO_RESERVE: Final = Reserve()
 """Supervisors hold few descriptors, and none back."""
@@ -41,7 +41,7 @@ class OwnChildren:
     def __call__(self) -> list[int]:
         """Return them. Raises OSError."""
         if self._fd < 0:
-            return _children_by_parent(os.getpid())
+            return list(filter(_is_child, _all_processes()))
         listed = b""
         while part := os.pread(self._fd, 65536, len(listed)):
             listed += part
@@ -111,10 +111,7 @@ def _always() -> bool:
 
 
 def _group_of(pid: int) -> int | None:
-    try:
-        stat = read_stat(pid, _NO_RESERVE)
-    except OSError:
-        return None
+    stat = _stat_of(pid)
     return None if stat is None else stat.group
 
 
@@ -133,18 +130,35 @@ _children_of: Callable[[int], list[int]]
 
 
 def _children_by_parent(parent: int) -> list[int]:
-    """Find children where the kernel lists none: by a look at all processes. Raises OSError."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            stat = read_stat(int(name), _NO_RESERVE)
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                raise
-            continue
-        if stat is not None and stat.parent == parent:
-            found.append(int(name))
-    return found
+    """Find children where the kernel lists none."""
+    try:
+        everybody = _all_processes()
+    except OSError:
+        # There is no descriptor left to look with.
+        return []
+    return [
+        pid for pid in everybody if (stat := _stat_of(pid)) is not None and stat.parent == parent
+    ]
+
+
+def _all_processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _is_child(pid: int) -> bool:
+    # What /proc tells of a dead process does not count, and this takes no descriptor.
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _stat_of(pid: int) -> Stat | None:
+    try:
+        return read_stat(pid, _NO_RESERVE)
+    except OSError:
+        return None
 
 
 _children_of = children_of if os.path.exists("/proc/thread-self/children") else _children_by_parent
