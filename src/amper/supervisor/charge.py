@@ -191,10 +191,12 @@ class Charge:
         elif is_end(change):
             self._leader_ended(change)
         else:
-            # It may have been continued since it was shown: what counts is what is taken.
-            taken = os.waitid(os.P_PID, pid, ANY_CHANGE & ~os.WEXITED)
-            if taken is not None:
-                self._leader_changed(taken)
+            # It may have been continued since it was shown: what counts is what is taken. Where it has
+            # died the kernel says that there is no such child, and its end is shown next.
+            with contextlib.suppress(ChildProcessError):
+                taken = os.waitid(os.P_PID, pid, ANY_CHANGE & ~os.WEXITED)
+                if taken is not None:
+                    self._leader_changed(taken)
         if is_end(change):
             self._killed.discard(pid)
 
