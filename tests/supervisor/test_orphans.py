@@ -398,6 +398,26 @@ assert [job.is_gone for job in jobs] == [False, True]
 """)
 
 
+def test_whose_child_it_was_tells_more_than_a_session_whose_number_has_come_again() -> None:
+    check("""
+from amper.supervisor import orphans as module
+
+(one, left), (two, child) = chain(os.setsid, stay), chain(os.setsid, os.setsid)
+jobs = Job(one), Job(two)
+collect()
+session_of = module._session_of
+module._session_of = lambda pid: one if pid == child else session_of(pid)
+end(one)
+end(two)
+while collect() or orphans.timeout() == 0:
+    pass
+end(left)
+while collect() or orphans.timeout() == 0:
+    pass
+assert [job.is_gone for job in jobs] == [True, False]
+""")
+
+
 def test_a_leader_of_whom_the_shim_could_not_tell_is_the_one_who_leads_a_session() -> None:
     check("""
 (shim,), (early,), (leader,), (late,) = chain(os.setsid), chain(stay), chain(os.setsid), chain(stay)

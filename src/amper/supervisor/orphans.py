@@ -272,10 +272,10 @@ class Orphans:
         if len(left) == 1:
             return left[0]
         session = _session_of(pid)
-        for job in left:
-            if pid in job.known or session == job.session:
-                return job
-        return None
+        by_ancestry = [job for job in left if pid in job.known]
+        # That comes first: an empty session's number may be another's by now.
+        by_session = [job for job in left if session == job.session]
+        return next(iter(by_ancestry + by_session), None)
 
     def _left(self) -> list[Orphan]:
         """Return the jobs that may have anybody: some have not heard yet that they are over."""
