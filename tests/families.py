@@ -17,6 +17,13 @@ from amper.supervisor.privileges import become_subreaper
 
 # Whoever waits in vain, here or below, does not do so for ever.
 DEADLINE = 20
+
+
+def give_up(*_):
+    raise TimeoutError
+
+
+signal.signal(signal.SIGALRM, give_up)
 signal.alarm(DEADLINE)
 become_subreaper()
 look = OwnChildren()
@@ -41,6 +48,7 @@ def chain(*first):
             os.write(write_end, b"%d " % os.getpid())
             if not todo or os.fork() != 0:
                 os.close(write_end)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(DEADLINE)
                 while True:
                     signal.pause()
