@@ -79,34 +79,6 @@ async def test_those_who_ask_together_share_a_look_and_who_asks_later_gets_a_fre
 
 
 @on_all_loops
-async def test_a_look_waits_as_long_as_each_turn_brings_others_who_ask() -> None:
-    scanner = ProcessScanner(Reserve())
-    scanner.attach(asyncio.get_running_loop())
-    questions: list[asyncio.Future[Look]] = []
-    for _ in range(4):
-        questions += (ask(scanner), ask(scanner))
-        await turns(1)
-    assert {await question for question in questions} == {await questions[0]}
-    assert scanner.begun == 1
-
-
-@on_all_loops
-async def test_a_look_does_not_wait_for_ever_for_others_who_ask(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(scan, "MOST_TURNS_TO_JOIN", 2)
-    scanner = ProcessScanner(Reserve())
-    scanner.attach(asyncio.get_running_loop())
-    questions: list[asyncio.Future[Look]] = []
-    while not scanner.begun:
-        questions += (ask(scanner), ask(scanner))
-        await turns(1)
-    assert len(questions) == 6
-    for question in questions:
-        await question
-
-
-@on_all_loops
 async def test_a_few_of_those_who_asked_are_told_in_one_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -36,10 +36,6 @@ NAMES_PER_TURN: Final = 512
 ANSWERS_PER_TURN: Final = 16
 """Whoever is told that nobody is left ends a job with it."""
 
-MOST_TURNS_TO_JOIN: Final = 500
-"""A look waits as long as each turn brings somebody else who asks: thousands are killed a few in each
-turn, and a look for the first few would visit all the others."""
-
 CROWD: Final = 8
 """A look that answers more than so many is followed by a rest: they die one after another, and each asks
 when it is dead."""
@@ -120,10 +116,8 @@ class ProcessScanner:
         "_asked",
         "_began",
         "_is_telling",
-        "_joined",
         "_loop",
         "_open",
-        "_patience",
         "_reserve",
         "_rests_until",
         "_since",
@@ -141,7 +135,6 @@ class ProcessScanner:
         self._open: list[_Question] = []
         """Those that the look that is under way will answer."""
         self._turns: Iterator[Look | None] | None = None
-        self._joined = self._patience = 0
         self._answers: deque[tuple[_Question, Look]] = deque()
         """Those that are to be told, and what."""
         self._is_telling = False
@@ -186,8 +179,6 @@ class ProcessScanner:
     def _begin(self) -> None:
         assert self._loop is not None
         self._turns = self._look()
-        self._joined = len(self._asked)
-        self._patience = MOST_TURNS_TO_JOIN
         self._loop.call_soon(self._turn, self._turns)
 
     def _look(self) -> Iterator[Look | None]:
@@ -202,9 +193,6 @@ class ProcessScanner:
             return
         assert self._loop is not None
         if not self._open:
-            if self._is_joined():
-                self._loop.call_soon(self._turn, turns)
-                return
             now = self._loop.time()
             if now < self._rests_until:
                 self._loop.call_at(self._rests_until, self._turn, turns)
@@ -232,12 +220,6 @@ class ProcessScanner:
         if not self._is_telling:
             self._is_telling = True
             self._tell(self._loop)
-
-    def _is_joined(self) -> bool:
-        """Return whether somebody has asked since the last turn, and may be followed by others."""
-        joined, self._joined = self._joined, len(self._asked)
-        self._patience -= 1
-        return self._joined > joined and self._patience >= 0
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell a few of those who have asked, and the others in later turns."""
