@@ -142,8 +142,7 @@ class ProcessScanner:
         self.begun = 0
         """How many looks have begun: who asks for what the next one finds need not ask twice."""
         self.leaders: set[int] = set()
-        """The pids of commands that run: our children, which nobody but we reaps. Their groups have the
-        same numbers."""
+        """The pids of commands of whose end we have not heard. Their groups have the same numbers."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work on `loop` from now on; a look that was under way begins anew there."""
