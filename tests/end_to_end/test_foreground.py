@@ -123,6 +123,25 @@ def test_a_line_that_was_typed_before_the_stop_is_there_afterwards() -> None:
         person.until(b"told done:0 0")
 
 
+def test_whoever_is_late_to_wait_does_not_take_back_a_stop() -> None:
+    late = """
+    import amper.manager.manager as manager
+    confirmed = manager.confirmed
+
+    async def late(job):
+        await confirmed(job)
+        while open(f"/proc/{job.pid}/stat").read().rpartition(")")[2].split()[0] != "T":
+            pass
+
+    manager.confirmed = late
+    """
+    lines = [line.removeprefix("    ") for line in late.splitlines()]
+    with host(*lines, *in_front("kill -TSTP $$; echo went on"), AGAIN) as person:
+        assert b"went on" not in person.until(b"told stopped None")
+        person.until(b"went on")
+        person.until(b"told done:0 0")
+
+
 def test_a_job_of_the_background_stops_when_it_reads_and_goes_on_in_front() -> None:
     lines = [
         "id = await jobs.start('read a; echo got $a', foreground=False)",

@@ -32,10 +32,13 @@ NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
 async def bring_to_front(core: Core, job: Job) -> ExecResult | None:
     """Give our terminal to a job and wait until it ends or stops; None for a stop, and a removal."""
     runner = job.runner
-    if isinstance(runner, TerminalRunner):
+    # It was started there, and may have been stopped already, of which we are about to hear: to let it
+    # run on would take back what somebody has typed.
+    is_there = isinstance(runner, TerminalRunner) and runner.is_in_front
+    if isinstance(runner, TerminalRunner) and not is_there:
         runner.come_to_front()
     try:
-        result = job.result or await _follow_up(core, job)
+        result = job.result or await _follow_up(core, job, is_resumed=is_there)
     finally:
         # Of one that has ended or stopped it was taken back already.
         if isinstance(runner, TerminalRunner):
@@ -45,10 +48,9 @@ async def bring_to_front(core: Core, job: Job) -> ExecResult | None:
     return result
 
 
-async def _follow_up(core: Core, job: Job) -> ExecResult | None:
+async def _follow_up(core: Core, job: Job, *, is_resumed: bool) -> ExecResult | None:
     """Let a job run on, and wait until it ends, stops or leaves the table."""
     loop = core.enter()
-    is_resumed = False
     while job.result is None and core.table.get(job.id) is job:
         waiter = change_of(core.table, job, loop)
         try:
@@ -91,6 +93,11 @@ class TerminalRunner(ContainedRunner):
             return None
         is_in_front = turns.pgid == self._terminal.foreground
         return is_in_front and waits_for_input(members_of(turns.pgid, Reserve()), device)
+
+    @property
+    def is_in_front(self) -> bool:
+        """Whether the terminal is the job's now, as far as we know."""
+        return self._turns is not None and self._turns.is_in_front
 
     def come_to_front(self) -> bool:
         """Give the job the terminal, set as it left it; False if that could not be."""
