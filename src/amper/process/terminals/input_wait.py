@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from amper.process.terminals.socket_peer import peer_of
 from amper.process.terminals.terminal import controlling_terminal
 
 _CALLS: Final[dict[str, dict[int, str]]] = {
@@ -206,9 +207,13 @@ def _is_internal(pid: int, fd: int) -> bool:
         return _files(pid).count(target) > 1
     if kind != "socket":
         return False
-    # The two of a socketpair are numbered one after the other.
-    pair = {f"socket:[{int(inode) + step}]" for step in (-1, 1)} & set(_files(pid))
-    return bool(pair) and inode.encode() in _read(f"/proc/{pid}/net/unix").split()
+    # Of what is no Unix socket somebody else has the other end.
+    if inode.encode() not in _read(f"/proc/{pid}/net/unix").split():
+        return False
+    try:
+        return f"socket:[{peer_of(int(inode))}]" in _files(pid)
+    except OSError as error:
+        raise _Unknown from error
 
 
 def _files(pid: int) -> list[str]:
