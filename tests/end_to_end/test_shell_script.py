@@ -51,6 +51,12 @@ def test_jobs_have_numbers_that_sh_does_not_know() -> None:
     assert (done.stdout, done.returncode) == (b"1\n143\n", 0)
 
 
+def test_fg_lets_a_stopped_job_run_on_and_waits_for_it() -> None:
+    stopping = "sh -c 'kill -STOP $$; echo on; exit 3'"
+    done = amper("shell", "-c", f"{stopping} & wait %1; echo $?; fg; echo $?")
+    assert done.stdout.decode().splitlines() == ["148", stopping, "on", "3"]
+
+
 def test_a_script_has_its_name_and_arguments(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text('wait\necho "$0" "$2"\ncat <<E &\nlater\nE\nwait %+\nexit 4\n')

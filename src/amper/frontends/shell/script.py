@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from amper.builtins.steering import code_of
+from amper.builtins.steering import code_after
 from amper.frontends.shell.launching import Launcher, Order, Outcome
 from amper.frontends.shell.session import Interrupted, Output, Shell
 from amper.frontends.shell.state import State
@@ -55,7 +55,7 @@ class ScriptLauncher(Launcher):
         return await self.jobs.start(order.command, **options)
 
     async def to_front(self, id: JobId) -> Outcome:
-        code = await code_of(self.jobs, id)
+        code = await code_after(self.jobs, id, await self.jobs.foreground(id))
         self._check()
         return Outcome(code)
 
