@@ -159,7 +159,7 @@ async def test_a_job_that_is_over_cannot_be_killed(word: str) -> None:
         await manager.wait(manager.spawn("work", give()))
         code, out, err = await typed(manager, f"kill {word} %1")
         assert (code, out) == (1, "")
-        assert err.startswith("kill: %1: ")
+        assert err == "kill: %1: no such process: the job is over\n"
 
 
 @on_a_loop

@@ -52,6 +52,9 @@ _ENDING: Final = frozenset(
 )
 """What these do to a process, cancelling does to a job that has none."""
 
+_OVER: Final = "no such process: the job is over"
+_DEATHLESS: Final = "there was nothing to kill, or something of it does not die"
+
 _ENDS_A_STOP: Final = frozenset({signal.SIGHUP, signal.SIGTERM, signal.SIGKILL})
 """Shells let a stopped job run on that gets one of the first two: it could not end otherwise. KILL
 needs no such help, but whoever waits for the job then must not hear that it is stopped."""
@@ -186,7 +189,7 @@ async def _send(manager: JobManager, target: str, number: int, report: Report) -
         _send_to_process(target, number, report)
     if info is not None and not await _send_to_job(manager, info, number):
         if info.status.is_final:
-            report.complain(f"{target}: no such process: the job is over")
+            report.complain(f"{target}: {_OVER}")
         else:
             report.complain(
                 f"{target}: the job has no process that {signal_name(number)} could reach"
@@ -227,6 +230,7 @@ def _send_to_process(target: str, number: int, report: Report) -> None:
 async def _end(manager: JobManager, order: Order, report: Report) -> None:
     """End jobs at the same time. Cancelled, it waits no more; the jobs die all the same."""
     ids: dict[JobId, str] = {}
+    over: set[str] = set()
     for target in order.targets:
         if target.startswith("%"):
             info = await find(manager, target, report)
@@ -234,6 +238,8 @@ async def _end(manager: JobManager, order: Order, report: Report) -> None:
             report.complain(f"{target}: --wait is for jobs (a job is %1, %name, ...)")
         if info is not None:
             ids.setdefault(info.id, target)
+            if info.status.is_final and not await manager.signal(info.id, 0):
+                over.add(target)
     async with asyncio.TaskGroup() as group:
         kills = {
             target: group.create_task(manager.kill(id, grace_period=order.grace))
@@ -241,4 +247,4 @@ async def _end(manager: JobManager, order: Order, report: Report) -> None:
         }
     for target, task in kills.items():
         if not task.result():
-            report.complain(f"{target}: there was nothing to kill, or something of it does not die")
+            report.complain(f"{target}: {_OVER if target in over else _DEATHLESS}")
