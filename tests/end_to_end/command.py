@@ -86,6 +86,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         return
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGCONT)  # One that is stopped could do nothing of that.
     try:
         process.wait(DEADLINE)
     except subprocess.TimeoutExpired:

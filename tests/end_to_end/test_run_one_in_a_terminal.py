@@ -122,18 +122,32 @@ def test_a_program_that_ends_by_itself_leaves_the_terminal_as_it_likes() -> None
 
 
 def test_ctrl_z_stops_the_job_until_we_continue() -> None:
+    command = f"{shlex.join(AMPER)} run -- {shlex.join(SLEEPER)}"
     with (
-        amper_console("run", "--", *SLEEPER) as person,
+        console("bash", "-c", f"set -m; {command}; echo code $?; read line; fg") as person,
         watching(person.number_after(b"ready")) as job,
     ):
         person.type(CTRL_Z)
-        assert os.WIFSTOPPED(os.waitpid(person.process.pid, os.WUNTRACED)[1])
+        # As of every program that Ctrl-Z stops: 128 + SIGTSTP.
+        person.until(b"code 148\r\n")
         # Nobody but its parent is told when a process has really stopped.
         while not is_stopped(job.pid):
             os.sched_yield()
-        os.kill(person.process.pid, signal.SIGCONT)
+        person.type(b"\n")
         while is_stopped(job.pid):
             os.sched_yield()
+        person.type(CTRL_C)
+        assert person.code() == 128 + signal.SIGINT
+
+
+def test_ctrl_z_where_no_shell_could_continue_us_stops_nothing_for_good() -> None:
+    asking = "echo ready; read line; echo got $line"
+    with amper_console("run", "--", "sh", "-c", asking) as person:
+        person.until(b"ready\r\n")
+        person.type(CTRL_Z)
+        person.type(b"mine\n")
+        person.until(b"got mine\r\n")
+        assert person.code() == 0
 
 
 def test_in_the_background_it_leaves_the_keys_to_the_shell() -> None:

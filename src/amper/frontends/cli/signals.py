@@ -142,7 +142,11 @@ class SignalRelay:
     async def _stop(self) -> None:
         """Do what Ctrl-Z means, for the jobs too: their sessions are not the terminal's."""
         await self._signal(signal.SIGSTOP)
-        signal.raise_signal(signal.SIGSTOP)
+        # Not SIGSTOP: where no shell could let us run on (the leader of a session, as under `ssh -t`
+        # or in a window of its own), the kernel passes over this one, and we go on at once.
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, handler)
         await self._signal(signal.SIGCONT)
 
 
