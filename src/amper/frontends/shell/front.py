@@ -72,6 +72,8 @@ class FrontLauncher(Launcher):
         """Print what a job in the background wrote, and goes on to write."""
         async for chunk in self.jobs.follow(id, self._shown.get(id, 0)):
             self._shown[id] = chunk.next
+            if chunk.dropped:
+                await self._out.write(f"fg: {chunk.dropped} bytes before this are gone\n".encode())
             await self._out.write(chunk.data)
 
     async def _outcome(self, id: JobId, result: ExecResult | None) -> Outcome:
