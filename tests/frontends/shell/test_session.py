@@ -7,6 +7,7 @@ import pytest
 
 from tests.frontends.shell.workbench import bench
 from tests.support import run
+from tests.work import on_a_loop
 
 AS_IN_SH = [
     "echo a; echo b",
@@ -342,3 +343,24 @@ def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> 
             assert await shell.type("jobs >/dev/full; echo never") == ("[left]", 1)
 
     run(test())
+
+
+@pytest.mark.parametrize("line", ["umask 077", "set -e", "ulimit -n 64", "alias ll=ls"])
+@on_a_loop
+async def test_what_is_lost_on_the_next_line_is_told(line: str, tmp_path: Path) -> None:
+    async with bench(tmp_path) as shell:
+        assert await shell.type(line) == ("", 0)
+        name = line.partition(" ")[0]
+        assert shell.err.data.decode() == f"amper: `{name}` lasts to the end of its line\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["umask", "umask -S", "umask 077; true", "umask nonsense", "ulimit -n"]
+)
+@on_a_loop
+async def test_a_question_a_mistake_and_what_serves_its_own_line_lose_nothing(
+    line: str, tmp_path: Path
+) -> None:
+    async with bench(tmp_path) as shell:
+        await shell.type(line)
+        assert b"lasts" not in shell.err.data

@@ -40,6 +40,9 @@ printf '%s\\0' "$PWD" "${{OLDPWD-}}" >{file}
 exit $amper_code"""
 """What comes behind it, and is not reached if it has left."""
 
+_LASTING: Final = frozenset({"alias", "read", "set", "trap", "ulimit", "umask", "."})
+"""What changes the sh that runs it, and is typed alone for the lines that follow. There it is lost."""
+
 _SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
 """Nobody has to be told that these ended a command."""
 
@@ -79,7 +82,10 @@ class Shell:
 
     async def run_line(self, text: str) -> None:
         """Run what a person has typed. Raises Leave when that is to leave the shell."""
-        await self._run(plan(read(text), OURS))
+        steps = plan(read(text), OURS)
+        await self._run(steps)
+        if self.state.code == 0:
+            await self.say("".join(map(_said_of_what_is_lost, steps)))
 
     async def run_script(self, text: str) -> None:
         """Run a text that nothing comes after. Raises Leave when it leaves the shell."""
@@ -267,6 +273,16 @@ class Shell:
             code = await self._in_front(order)
         # Of a pipeline the last command's code counts, and of a builtin its own.
         return code if step.pipe or code else result.code
+
+
+def _said_of_what_is_lost(step: Step) -> str:
+    """Return what to say of a command that stands alone and sets something for the next line."""
+    if not isinstance(step, Outside) or step.only is None or step.only.name not in _LASTING:
+        return ""
+    _, *arguments = step.text[step.only.at :].split()
+    # `umask -S` and `ulimit -n` ask; of `set` the options are what it sets.
+    is_question = not arguments or (step.only.name != "set" and arguments[-1].startswith("-"))
+    return "" if is_question else f"amper: `{step.only.name}` lasts to the end of its line\n"
 
 
 def _is_ours(name: str) -> bool:
