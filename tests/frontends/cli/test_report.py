@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -33,7 +33,7 @@ class Told(Report):
     async def tell_dropped(self, info: JobInfo, stream: StreamName, count: int) -> None:
         await self._tell(info.name, stream, count)
 
-    async def summarise(self, code: int, not_run: Sequence[str]) -> None:
+    async def summarise(self, code: int, not_run: Mapping[str, str]) -> None:
         raise NotImplementedError
 
     async def _tell(self, *what: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,18 +32,18 @@ def info(**fields: Any) -> JobInfo:
     return JobInfo(**(plain | fields))
 
 
-def rows(infos: list[JobInfo], not_run: tuple[str, ...] = ()) -> list[list[str]]:
-    lines = table_of(infos, not_run).decode().splitlines()
+def rows(infos: list[JobInfo], not_run: Mapping[str, str] | None = None) -> list[list[str]]:
+    lines = table_of(infos, not_run or {}).decode().splitlines()
     return [re.split(r" {2,}", line) for line in lines]
 
 
 def test_a_row_tells_state_name_code_time_memory_and_command() -> None:
     failed = info(status=JobStatus.FAILED, exit_code=3, name="npm", command="npm test")
-    assert rows([info(), failed], ("never",)) == [
+    assert rows([info(), failed], {"never": "never this"}) == [
         ["", "job", "code", "time", "memory", "command"],
         ["done", "make", "0", "1.25 s", "1073741824.0 MiB", "make all"],
         ["failed", "npm", "3", "1.25 s", "1073741824.0 MiB", "npm test"],
-        ["not run", "never"],
+        ["not run", "never", "-", "-", "-", "never this"],
     ]
 
 
@@ -71,12 +72,12 @@ def test_on_a_screen_no_line_is_longer_than_the_screen_is_wide(
 ) -> None:
     monkeypatch.setattr(terminal, "is_terminal", lambda fd: True)
     monkeypatch.setattr(terminal, "width", lambda fd: columns)
-    lines = table_of([info(command="make " * 50)], ()).decode().splitlines()
+    lines = table_of([info(command="make " * 50)], {"x": "make " * 50}).decode().splitlines()
     assert max(map(len, lines)) <= columns
 
 
 def test_colours_are_for_those_who_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert b"\x1b" not in table_of([info()], ())
+    assert b"\x1b" not in table_of([info()], {})
     monkeypatch.setattr(terminal, "has_colours", lambda fd: True)
-    assert b"\x1b[32mdone" in table_of([info()], ())
-    assert b"\x1b[31mfailed" in table_of([info(status=JobStatus.FAILED, exit_code=1)], ())
+    assert b"\x1b[32mdone" in table_of([info()], {})
+    assert b"\x1b[31mfailed" in table_of([info(status=JobStatus.FAILED, exit_code=1)], {})

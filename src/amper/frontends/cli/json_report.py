@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amper.frontends.cli.report import Report
@@ -37,7 +37,7 @@ class JsonReport(Report):
     async def tell_dropped(self, info: JobInfo, stream: StreamName, count: int) -> None:
         await self._out.write(_line(_about("dropped", info, stream) | {"bytes": count}))
 
-    async def summarise(self, code: int, not_run: Sequence[str]) -> None:
+    async def summarise(self, code: int, not_run: Mapping[str, str]) -> None:
         infos = [info.to_dict() for info in await self._jobs.list()]
         fields = {"kind": "summary", "exit_code": code, "jobs": infos, "not_run": list(not_run)}
         await self._out.write(_line(fields))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -109,5 +109,5 @@ class Report(ABC):
         """Say that output was lost, because it came faster than it could be told."""
 
     @abstractmethod
-    async def summarise(self, code: int, not_run: Sequence[str]) -> None:
+    async def summarise(self, code: int, not_run: Mapping[str, str]) -> None:
         """Tell what became of each job, after all else, and wait until everything is written."""

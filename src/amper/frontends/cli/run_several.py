@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 
 from amper.frontends.cli import terminal
 from amper.frontends.cli.names import Command, distinct_names
@@ -45,7 +46,8 @@ class _Run:
         self._places = asyncio.Semaphore(options.jobs or len(self._commands))
         self._next_turn = asyncio.Lock()
         self._inherited = inherited()
-        self._not_run: list[str] = []
+        self._not_run: dict[str, str] = {}
+        """The commands of those that never began, by name."""
         self._failure = 0
         self._jobs = JobManager(
             grace_period=options.grace_period, finished_retention=None, containment="tree"
@@ -74,7 +76,7 @@ class _Run:
             async with self._next_turn:
                 await asyncio.sleep(0)
             if self.relay.is_told or (self._failure and self._options.fail_fast):
-                self._not_run.append(name)
+                self._not_run[name] = command if isinstance(command, str) else shlex.join(command)
                 return
             result = await self._jobs.run(
                 command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from rich.console import Console
@@ -19,16 +19,15 @@ UNBOUNDED: Final = 100_000
 """The width of a page that is no screen: nothing is cut off."""
 
 
-def table_of(infos: Iterable[JobInfo], not_run: Iterable[str]) -> bytes:
-    """Return the table as standard error can show it."""
+def table_of(infos: Iterable[JobInfo], not_run: Mapping[str, str]) -> bytes:
+    """Return the table as standard error can show it; `not_run` has commands by name."""
     table = Table("", "job", "code", "time", "memory", "command", box=None, pad_edge=False)
     for info in infos:
         style = "green" if info.exit_code == 0 else "red"
         cells = (info.name or "", str(info.exit_code), time_of(info), memory_of(info))
-        command = Text(printable(info.command), overflow="ellipsis", no_wrap=True)
-        table.add_row(Text(info.status, style), *map(Text, cells), command)
-    for name in not_run:
-        table.add_row("not run", Text(name))
+        table.add_row(Text(info.status, style), *map(Text, cells), _command(info.command))
+    for name, command in not_run.items():
+        table.add_row("not run", Text(name), "-", "-", "-", _command(command))
     page = io.StringIO()
     coloured = terminal.has_colours(2)
     Console(
@@ -39,6 +38,10 @@ def table_of(infos: Iterable[JobInfo], not_run: Iterable[str]) -> bytes:
         highlight=False,
     ).print(table)
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines()).encode()
+
+
+def _command(text: str) -> Text:
+    return Text(printable(text), overflow="ellipsis", no_wrap=True)
 
 
 def time_of(info: JobInfo) -> str:

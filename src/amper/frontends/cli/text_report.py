@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -64,7 +64,7 @@ class TextReport(Report):
         )
         await self._write(2, text.encode())
 
-    async def summarise(self, code: int, not_run: Sequence[str]) -> None:
+    async def summarise(self, code: int, not_run: Mapping[str, str]) -> None:
         from amper.frontends.cli.table import table_of
 
         await self._err.write(table_of(await self._jobs.list(), not_run))
