@@ -31,8 +31,10 @@ for number in (signal.SIGINT, signal.SIGTSTP):
 asyncio.run(main())
 """
 
+# It is the leader whose stop is heard of: any other that reads might still take what is typed next.
 RAW: Final = (
-    f"{sys.executable} -c \"import tty; tty.setraw(0); print('raw', end='', flush=True); input()\""
+    f"exec {sys.executable} -c "
+    "\"import tty; tty.setraw(0); print('raw', end='', flush=True); input()\""
 )
 
 
@@ -81,6 +83,7 @@ def test_ctrl_c_reaches_the_job_in_front_and_nobody_else() -> None:
         person.type(CTRL_C)
         # Who pressed it is a stranger to amper.
         assert b"host got" not in person.until(b"told failed:130 130\r\n")
+        assert person.code() == 0
 
 
 def test_ctrl_z_stops_it_and_it_goes_on_where_it_was_with_the_modes_it_had() -> None:

@@ -13,6 +13,7 @@ from amper.frontends.cli.names import LONGEST_NAME, Command, distinct_names, pri
         ("make -j8", "make"),
         ("/usr/bin/make", "make"),
         ("CC=clang LANG=C make", "make"),
+        ("exec make", "make"),
         ("(cd docs; make)", "cd"),
         ("'my program' x", "my"),
         (["/usr/bin/my program", "x"], "my program"),

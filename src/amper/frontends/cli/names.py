@@ -37,8 +37,8 @@ def printable(text: str) -> str:
 
 def _program(command: Command) -> str:
     words = command.split() if isinstance(command, str) else command
-    # A shell command may begin with settings for its environment.
-    word = next((word for word in words if "=" not in word), "")
+    # A shell command may begin with settings for its environment, or give the shell's place to a program.
+    word = next((word for word in words if "=" not in word and word != "exec"), "")
     name = printable(os.path.basename(word.strip("'\"();{}"))).strip()
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 1]}…"
