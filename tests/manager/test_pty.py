@@ -70,6 +70,15 @@ async def test_ctrl_c_and_the_end_of_the_file_are_typed(containment: Containment
 
 
 @pytest.mark.parametrize("containment", LEVELS)
+@on_all_loops
+async def test_ctrl_c_may_be_typed_as_soon_as_a_job_is_started(containment: Containment) -> None:
+    async with JobManager(containment=containment) as jobs:
+        id = await jobs.start(["sleep", "1000"], pty=True)
+        assert await jobs.write_stdin(id, b"\x03")
+        assert (await result_of(jobs, id)).code == 130
+
+
+@pytest.mark.parametrize("containment", LEVELS)
 @on_a_loop
 async def test_one_that_waits_for_a_line_says_so(containment: Containment) -> None:
     async with JobManager(containment=containment) as jobs:

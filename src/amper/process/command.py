@@ -167,9 +167,10 @@ class Command:
     def _open_terminal(self, pty: Pty, stdin: Input, output: Output) -> int:
         """Return the child's side of its terminal."""
         assert isinstance(output, BoundedStream)
-        self._pumps = (MasterPump(pty, output, self._kernel.poller),)
+        pump = MasterPump(pty, output, self._kernel.poller)
+        self._pumps = (pump,)
         if stdin != DEVNULL:
-            self.stdin = MasterInput(pty, self._kernel.poller, self._owner)
+            self.stdin = pump.typing = MasterInput(pty, self._kernel.poller, self._owner)
             if isinstance(stdin, bytes):
                 self.stdin.write(stdin)
                 self.stdin.close_when_written()

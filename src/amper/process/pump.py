@@ -207,9 +207,7 @@ class InputPump:
         is_first = not self._pending
         self._pending.append(memoryview(data))
         if is_first:
-            self._push()
-            if self._pending:
-                self._poller.add(self._fd, WRITABLE, self)
+            self._feed()
         return self._handed
 
     def close_when_written(self) -> None:
@@ -239,6 +237,12 @@ class InputPump:
                 self.close()
                 return
         self._owner.stdin_changed()
+
+    def _feed(self) -> None:
+        """Begin to write what is pending."""
+        self._push()
+        if self._pending:
+            self._poller.add(self._fd, WRITABLE, self)
 
     def _push(self) -> None:
         """Write once, and at least the end of what was handed over first."""

@@ -15,12 +15,13 @@ from amper import BoundedStream
 from amper.process.poller import Poller
 from amper.process.pump import LateOutput
 from amper.process.spawn import CannotStart, Program, ReportPipe, spawn
-from amper.process.terminals.pty import Pty, open_pty
+from amper.process.terminals.pty import IN_CONTROL, Pty, open_pty
 from amper.process.terminals.pty_pump import HOLDS, MasterInput, MasterPump
 from amper.process.terminals.terminal import Size
 from tests.end_to_end.console import CTRL_C
 from tests.handshakes import few_descriptors, run_script, turns_until, watching
 from tests.support import on_all_loops
+from tests.work import on_a_loop
 
 
 @pytest.fixture
@@ -53,6 +54,13 @@ def code_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def until_ready(pty: Pty) -> None:
+    """Wait until it shows `ready`, behind what it shows first; it may come in two pieces."""
+    shown = b""
+    while shown != IN_CONTROL + b"ready\r\n":
+        shown += os.read(pty.master, 100)
+
+
 class Typist:
     """Whoever waits until what was typed was taken."""
 
@@ -66,15 +74,19 @@ class Typist:
 class Job:
     """A command in a terminal of its own, as a manager would run it."""
 
-    def __init__(self, poller: Poller, command: str | list[str]) -> None:
+    def __init__(self, poller: Poller, command: str | list[str], typed: bytes = b"") -> None:
+        """Start it; `typed` is handed over before it is there."""
         self.pty = open_pty()
         self.device = self.pty.device
         slave = self.pty.slave
-        self.pid = spawn(self.pty.program(Program(command)), slave, slave, slave, ReportPipe())
         self.stream = BoundedStream(16 * 1024 * 1024)
         self.typist = Typist()
         self.stdin = MasterInput(self.pty, poller, self.typist)
         self.pump = MasterPump(self.pty, self.stream, poller)
+        self.pump.typing = self.stdin
+        if typed:
+            self.stdin.write(typed)
+        self.pid = spawn(self.pty.program(Program(command)), slave, slave, slave, ReportPipe())
 
     async def until(self, text: bytes) -> None:
         while text not in self.stream.read():
@@ -134,6 +146,33 @@ async def test_ctrl_c_reaches_the_group_in_front(poller: Poller) -> None:
 
 
 @on_all_loops
+async def test_ctrl_c_that_is_typed_too_early_waits_for_a_group_in_front(poller: Poller) -> None:
+    poller.attach(asyncio.get_running_loop())
+    for typed, signal_number in ((CTRL_C, signal.SIGINT), (b"x\n\x1c", signal.SIGQUIT)):
+        job = Job(poller, ["sleep", "1000"], typed)
+        assert job.stdin.taken == 0
+        assert await job.end() == -signal_number
+        assert job.stdin.taken == len(typed)
+        assert b"\0" not in job.stream.read()
+
+
+@on_a_loop
+async def test_what_a_shell_complains_of_before_is_shown_and_later_zeros_are_too(
+    poller: Poller,
+) -> None:
+    poller.attach(asyncio.get_running_loop())
+    pty, stream = open_pty(), BoundedStream()
+    pump = MasterPump(pty, stream, poller)
+    os.write(pty.slave, b"sh: complaint")
+    await turns_until(lambda: stream.read() == b"sh: complaint")
+    os.write(pty.slave, b"!\0one\0")
+    await turns_until(lambda: stream.read() == b"sh: complaint!one\0")
+    os.write(pty.slave, b"\0two")
+    await turns_until(lambda: stream.read() == b"sh: complaint!one\0\0two")
+    pump.close()
+
+
+@on_all_loops
 async def test_bytes_that_are_fed_end_with_the_end_of_the_file(poller: Poller) -> None:
     poller.attach(asyncio.get_running_loop())
     for data in (b"", b"a line\n", b"half a li", b"one\ntwo"):
@@ -166,7 +205,8 @@ async def test_a_program_that_does_not_read_takes_no_more_than_its_terminal_hold
 async def test_all_that_a_leader_wrote_is_there_when_it_is_dead(poller: Poller) -> None:
     """It may still be on its way to the master then: nobody has read it before."""
     poller.attach(asyncio.get_running_loop())
-    for size in (0, 1, 4095, 4096, 4097, 10_000):
+    # From 8 KiB on it may have to wait until somebody reads.
+    for size in (0, 1, 4095, 4096, 4097, 7_000):
         pty = open_pty()
         slave = pty.slave
         script = f"import os; os.write(1, b'x' * {size})"
@@ -212,6 +252,7 @@ async def test_what_others_write_after_the_leaders_end_is_late(poller: Poller) -
     child = int(job.stream.read().split()[1])
     late = LateOutput()
     typing = MasterInput(job.pty, poller, job.typist)
+    typing.begin()
     with watching(child) as holder:
         os.kill(job.pid, signal.SIGKILL)
         assert await job.end() == -signal.SIGKILL
@@ -242,7 +283,7 @@ async def test_a_resize_is_heard_of(poller: Poller) -> None:
 
 def test_closing_the_master_hangs_up() -> None:
     with started("echo ready; exec sleep 1000") as (pty, pid):
-        assert os.read(pty.master, 100) == b"ready\r\n"
+        until_ready(pty)
         pty.close()
         pty.close()
         assert code_of(pid) == -signal.SIGHUP

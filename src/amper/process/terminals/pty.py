@@ -17,7 +17,10 @@ from amper.process.trampoline import through_shell
 
 DEFAULT_SIZE: Final = Size(80, 24)
 
-_STEP: Final = f'{{ :; }} </proc/self/fd/0 || exit {NOT_EXECUTABLE}; exec "$@"'
+IN_CONTROL: Final = b"\0"
+"""What a new terminal shows first, when it controls its session. It is no part of the output."""
+
+_STEP: Final = f"{{ printf '\\000'; }} </proc/self/fd/0 || exit {NOT_EXECUTABLE}; exec \"$@\""
 """By this path it is there in every mount namespace, whatever it is called in ours."""
 
 

@@ -7,6 +7,7 @@
    failing and, since they may open it again, from being closed: that would hang up their session.
 3. A read returns a part of what is there, and a hang-up may be told before the last bytes are: only
    EIO is the end.
+4. Nothing is typed before the terminal controls its session: a Ctrl-C would reach nobody, and be gone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import termios
 from typing import Final
 
 from amper.flow.stream import BoundedStream
-from amper.process.poller import Poller
+from amper.process.poller import WRITABLE, Poller
 from amper.process.pump import DEFAULT_PIPE_SIZE, InputOwner, InputPump, OutputPump
-from amper.process.terminals.pty import Pty
+from amper.process.terminals.pty import IN_CONTROL, Pty
 
 HOLDS: Final = DEFAULT_PIPE_SIZE
 """More than the two buffers of a pty, of 8 and 4 KiB, ever hold at one moment."""
@@ -32,10 +33,13 @@ READS_PER_WAKE_UP: Final = 8
 class MasterPump(OutputPump):
     """Moves what is written to a pty into a stream. It owns the pty from then on."""
 
-    __slots__ = ("_pty",)
+    __slots__ = ("_is_in_control", "_pty", "typing")
 
     def __init__(self, pty: Pty, stream: BoundedStream, poller: Poller) -> None:
         self._pty = pty
+        self._is_in_control = False
+        self.typing: MasterInput | None = None
+        """What is typed there, until it may begin."""
         os.set_blocking(pty.master, False)
         try:
             super().__init__(pty.master, stream, poller)
@@ -82,9 +86,26 @@ class MasterPump(OutputPump):
 
     def _read(self, size: int) -> int:
         try:
-            return super()._read(size)
+            return super()._read(size) if self._is_in_control else self._read_first(size)
         except OSError as error:
             return _end(error)
+
+    def _read_first(self, size: int) -> int:
+        """Read once, as long as it is not known that the terminal controls its session."""
+        try:
+            data = os.read(self._fd, size)
+        except BlockingIOError:
+            return -1
+        # A shell may have something to complain of before.
+        before, mark, behind = data.partition(IN_CONTROL)
+        if shown := before + behind:
+            self.stream.write(shown)
+        if mark:
+            self._is_in_control = True
+            typing, self.typing = self.typing, None
+            if typing is not None:
+                typing.begin()
+        return len(data)
 
     def _drain(self) -> int:
         try:
@@ -94,11 +115,12 @@ class MasterPump(OutputPump):
 
 
 class MasterInput(InputPump):
-    """Types what a program is to read from its pty."""
+    """Types what a program is to read from its pty, from `begin` on."""
 
-    __slots__ = ("_is_line_open",)
+    __slots__ = ("_has_begun", "_is_line_open")
 
     def __init__(self, pty: Pty, poller: Poller, owner: InputOwner) -> None:
+        self._has_begun = False
         self._is_line_open = False
         # One file is watched for reading and for writing, under a number for each.
         super().__init__(fcntl.fcntl(pty.master, fcntl.F_DUPFD_CLOEXEC, 3), poller, owner)
@@ -121,6 +143,16 @@ class MasterInput(InputPump):
         # Without lines it is a number; and NUL is how a terminal is told to have no such character.
         typed = bytes([character]) if isinstance(character, int) else character
         return b"" if typed == b"\0" else typed
+
+    def begin(self) -> None:
+        """Type what was handed over so far, and from now on at once."""
+        self._has_begun = True
+        if self._pending:
+            self._poller.add(self._fd, WRITABLE, self)
+
+    def _feed(self) -> None:
+        if self._has_begun:
+            super()._feed()
 
     def _push(self) -> None:
         try:
