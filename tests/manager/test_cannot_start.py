@@ -45,6 +45,8 @@ async def test_a_program_that_is_not_there_is_a_job_that_failed_127() -> None:
         await check_cannot_start(jobs, id, 127, "/no/such/program: not found\n")
         id = await jobs.start(["/etc/passwd/x"])
         await check_cannot_start(jobs, id, 127, "not found")
+        id = await jobs.start([""])
+        await check_cannot_start(jobs, id, 127, "not found")
         result = await jobs.run("no-such-program-anywhere")
         assert result.code == 127, "the shell says it itself"
 

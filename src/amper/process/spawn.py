@@ -122,7 +122,8 @@ class Program:
             if env is not None:
                 self.environment = _environment(env)
             executable = self.arguments[0]
-            if b"/" in executable:
+            if b"/" in executable or not executable:
+                # Along PATH an empty name would be the directories themselves; as it is, there is none.
                 self.executables = (executable,)
             else:
                 path = (os.environ if env is None else env).get("PATH", os.defpath)
@@ -293,6 +294,9 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
     # A keeper imports it at its start, since its files may be gone later.
     import subprocess
 
+    if not program.arguments[0]:
+        # Along PATH, Popen would try the directories themselves.
+        raise exec_failure(b"OSError:%x:" % errno.ENOENT, program)
     environment = program.environment
     try:
         child = subprocess.Popen(
