@@ -128,6 +128,48 @@ async def test_its_token_is_the_one_that_cancel_trips() -> None:
 
 
 @on_all_loops
+async def test_its_token_tells_of_a_kill_also_when_nobody_has_asked_for_it_before() -> None:
+    async def work() -> str | None:
+        try:
+            await endless()
+        except asyncio.CancelledError:
+            assert here().token.is_cancelled
+        return here().token.reason
+
+    async with JobManager() as jobs:
+        killed = jobs.spawn("work", work())
+        await turn()
+        assert await jobs.kill(killed, reason="because")
+        assert (await result_of(jobs, killed)).data == "because"
+        closed = jobs.spawn("work", work())
+        await turn()
+        await jobs.aclose(reason="the end")
+        assert (await result_of(jobs, closed)).data == "the end"
+
+
+@on_all_loops
+async def test_a_task_that_outlives_its_job_finds_its_streams_closed() -> None:
+    """New ones would never be closed, and whoever read them would wait for ever."""
+    tasks: list[asyncio.Task[list[str]]] = []
+
+    async def late() -> list[str]:
+        await over.wait()
+        here().streams.stdout.write(b"too late")
+        return [line async for line in here().streams.stdout.lines()]
+
+    async def work(result: ExecResult | None) -> ExecResult | None:
+        tasks.append(asyncio.ensure_future(late()))
+        return result
+
+    over = asyncio.Event()
+    async with JobManager() as jobs:
+        for result in (None, ExecResult.success("printed\n")):
+            await result_of(jobs, jobs.spawn("work", work(result)))
+        over.set()
+        assert [await task for task in tasks] == [[], ["printed"]]
+
+
+@on_all_loops
 async def test_a_token_that_is_set_lets_a_coroutine_end_in_its_own_way() -> None:
     async def work() -> ExecResult:
         await here().token.wait_cancelled()

@@ -19,6 +19,7 @@ from typing import Any, Final
 from amper.errors import AmperError
 from amper.flow.cancel import CancellationToken
 from amper.job.runner import Streams
+from amper.job.table import closed_streams
 from amper.manager.runner import LocalRunner
 from amper.values import Ended, EndedBy, ExecResult, JobId
 
@@ -187,8 +188,19 @@ class CoroutineRunner(LocalRunner):
             self.reports.job_ended(self, Ended(closed(self.streams, CANCELLED)))
 
     def own_streams(self) -> Streams:
-        """Return the job's streams, made now if nobody asked before."""
+        """Return the job's streams, made now if nobody asked before; closed if it is over."""
+        result = self.job.result
+        if self.streams is None and result is not None:
+            # A task that has outlived its job asks: nobody would ever close new ones.
+            return closed_streams(result)
         return own_streams(self)
+
+    def own_token(self) -> CancellationToken:
+        if self.token is None and self._is_asked:
+            # Whoever asks late is told as well.
+            self.token = CancellationToken()
+            self.token.cancel(None if self.ended_by is None else self.ended_by.reason)
+        return super().own_token()
 
     def loop_closed(self) -> None:
         if self.is_over or not self.loop.is_closed():
