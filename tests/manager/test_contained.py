@@ -172,6 +172,25 @@ async def test_stop_and_resume_are_what_the_shim_reports() -> None:
 
 
 @on_all_loops
+async def test_one_that_is_resumed_and_over_at_once_has_run_on_all_the_same() -> None:
+    """The shim may find it dead before it has seen that it was continued."""
+    async with JobManager(containment="tree") as jobs:
+        for _ in range(5):
+            id = await jobs.start("kill -STOP $$; exit 6")
+            assert await jobs.wait(id) is None
+            assert await jobs.resume(id)
+            result = await jobs.wait(id)
+            assert result is not None
+            assert result.code == 6
+            assert await history(jobs, id) == ["started", "stopped", "resumed", "ended"]
+        id = await jobs.start("kill -STOP $$")
+        assert await jobs.wait(id) is None
+        await jobs.signal(id, signal.SIGKILL)
+        await info_when(jobs, id, lambda info: info.status.is_final)
+        assert await history(jobs, id) == ["started", "stopped", "ended"]
+
+
+@on_all_loops
 async def test_whoever_asks_for_the_process_at_once_waits_until_it_is_known() -> None:
     async with JobManager(containment="tree") as jobs:
         id = await jobs.start("echo $$; read x", stdin=PIPE)

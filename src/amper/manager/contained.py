@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 from amper.job.job import CommandJob
@@ -16,6 +17,7 @@ from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
 from amper.process.command import Command
 from amper.process.group import ProcessGroup
+from amper.process.reap import Exit
 from amper.process.scan import Look
 from amper.process.spawn import CannotStart
 from amper.supervisor.command import ContainedCommand
@@ -56,6 +58,13 @@ class ContainedRunner(CommandRunner):
         """Put down that it runs on."""
         if not self.is_over:
             self.reports.job_resumed(self)
+
+    def leader_ended(self, exit: Exit) -> None:
+        status = exit.status
+        if self.cascade is None and status is not None and status.signal != signal.SIGKILL:
+            # Nothing else ends what is stopped: it ran on, and was over before the shim had seen that.
+            self.leader_continued()
+        super().leader_ended(exit)
 
     def start_failed(self, failure: CannotStart) -> None:
         if self.command is not None:
