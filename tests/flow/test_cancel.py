@@ -172,6 +172,15 @@ def test_a_chain_of_tokens_whose_middle_nobody_holds_is_whole() -> None:
     assert grandchild.reason == "from the top"
 
 
+def test_a_chain_may_be_longer_than_calls_can_be_nested() -> None:
+    first = last = CancellationToken()
+    for _ in range(10 * sys.getrecursionlimit()):
+        last = last.child_token()
+    first.cancel("all of them")
+    assert last.reason == "all of them"
+    assert last.child_token().is_cancelled
+
+
 def test_a_child_that_nobody_holds_is_gone_and_leaves_nothing_behind() -> None:
     parent = CancellationToken()
     child = weakref.ref(parent.child_token())

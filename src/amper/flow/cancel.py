@@ -42,11 +42,18 @@ class CancellationToken:
 
     def cancel(self, reason: str | None = None) -> None:
         """Ask to stop: this token and all below it. Once is enough, and any thread may."""
+        tokens = [self]
+        # A loop, because there may be more generations than calls can be nested.
+        while tokens:
+            tokens += tokens.pop().take(reason)
+
+    def take(self, reason: str | None) -> list[CancellationToken]:
+        """Take a request and tell who listens; return the children, who are still to be told."""
         if self._requests:
-            return
+            return []
         self._requests.append(reason)
-        for key in tuple(self._callbacks):
-            self._call(key)
+        told = [self._call(key) for key in tuple(self._callbacks)]
+        return [child for child in told if child is not None]
 
     def child_token(self) -> CancellationToken:
         """Return a token that is cancelled with this one, but not the other way round.
@@ -62,8 +69,8 @@ class CancellationToken:
         """
         key = object()
         self._callbacks[key] = callback
-        if self._requests:
-            self._call(key)
+        if self._requests and (child := self._call(key)) is not None:
+            child.cancel(self.reason)
         return lambda: self._callbacks.pop(key, None)
 
     async def wait_cancelled(self) -> None:
@@ -77,19 +84,23 @@ class CancellationToken:
         finally:
             forget()
 
-    def _call(self, key: object) -> None:
+    def _call(self, key: object) -> CancellationToken | None:
+        """Tell a listener, once; a child is only returned, for the caller to tell."""
         callback = self._callbacks.pop(key, None)
         if callback is None:
-            return
+            return None
+        if isinstance(callback, weakref.ref):
+            return callback()
         try:
             callback()
         except Exception:  # noqa: BLE001 - one listener must not keep the others from hearing.
             with contextlib.suppress(Exception):
                 sys.excepthook(*sys.exc_info())
+        return None
 
 
 class _ChildToken(CancellationToken):
-    """A token that listens to its parent, which knows it only as one more callback.
+    """A token that its parent knows only weakly, as one more of those who listen.
 
     The parent is kept alive, so that a chain stays whole when nobody holds its middle any more.
     """
@@ -99,11 +110,7 @@ class _ChildToken(CancellationToken):
     def __init__(self, parent: CancellationToken) -> None:
         super().__init__()
         self._parent = parent
-        hear = weakref.WeakMethod(self._hear)
-        self._forget = parent.on_cancel(lambda: (method := hear()) is not None and method())
+        self._forget = parent.on_cancel(weakref.ref(self))
 
     def __del__(self) -> None:
         self._forget()
-
-    def _hear(self) -> None:
-        self.cancel(self._parent.reason)
