@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from amper import ExecResult, JobId, JobManager, oneshot
+from amper import BoundedStream, ExecResult, JobId, JobManager, oneshot
 from amper import output_files as module
 from tests.handshakes import result_of, run_script, said, turns_until, written
 from tests.support import DEADLINE, on_all_loops
@@ -117,6 +117,29 @@ async def test_what_a_bound_took_is_counted_in_the_file_too() -> None:
         data = (await written(jobs, id)).read_bytes()
         assert b"%d bytes" % dropped in data[:200]
         assert data.endswith(b"xend\n")
+
+
+@on_a_loop
+async def test_a_bound_that_cuts_a_character_in_two_leaves_a_text() -> None:
+    async with JobManager() as jobs:
+        for printed, dropped in (("äää\n", 2), ("a€€\n", 4), ("😀😀\n", 4)):
+            sender, receiver = oneshot()
+            stdout = BoundedStream(max_size=6)
+            id = await jobs.register_with_streams("work", receiver, stdout, BoundedStream())
+            stdout.write(printed.encode())
+            sender.send(None)
+            assert (await result_of(jobs, id)).out_dropped < dropped + 1
+            kept = printed.encode()[dropped:].decode()
+            said = f"[the first {dropped} bytes were dropped]\n{kept}"
+            assert (await text_of(jobs, id)).endswith(f"## STDOUT\n{said}")
+        sender, receiver = oneshot()
+        stdout = BoundedStream(max_size=6)
+        id = await jobs.register_with_streams("work", receiver, stdout, BoundedStream())
+        stdout.write(b"\x80" * 8)
+        sender.send(None)
+        assert "[the first 2 bytes were dropped]\n[binary output, 6 bytes]" in await text_of(
+            jobs, id
+        )
 
 
 @on_a_loop

@@ -207,20 +207,34 @@ def _described(job: Job, result: ExecResult, out: bytes, err: bytes) -> bytes:
         if data:
             parts.append(b"\n## %s\n" % title)
             if dropped:
+                data, dropped = _at_a_character(data, dropped)
                 parts.append(b"[the first %d bytes were dropped]\n" % dropped)
             parts.append(_as_text(data))
     return b"".join(parts)
 
 
+def _at_a_character(data: bytes, dropped: int) -> tuple[bytes, int]:
+    """Drop what a bound has left of a character that it cut in two: it makes no text unreadable."""
+    head = data[:3]
+    half = len(head) - len(head.lstrip(bytes(range(0x80, 0xC0))))
+    if half and len(data) > half and _is_text(rest := data[half:]):
+        return rest, dropped + half
+    return data, dropped
+
+
 def _as_text(data: bytes) -> bytes:
     """Return output as it is if people can read it, and else how much there is of it."""
+    if not _is_text(data):
+        return b"[binary output, %d bytes]\n" % len(data)
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _is_text(data: bytes) -> bool:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return b"[binary output, %d bytes]\n" % len(data)
-    if b"\0" in data:
-        return b"[binary output, %d bytes]\n" % len(data)
-    return data if data.endswith(b"\n") else data + b"\n"
+        return False
+    return b"\0" not in data
 
 
 def _make_private(directory: Path) -> None:
