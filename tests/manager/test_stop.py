@@ -296,6 +296,8 @@ async def test_the_end_of_a_stopped_job_by_a_stranger_is_heard_of() -> None:
             info = await info_when(jobs, id, lambda info: info.status.is_final)
         assert info.status_string == "failed:137"
         assert await jobs.last_stopped() is None
+        # The kernel wakes it so that it can die, which is no continue.
+        assert await history(jobs, id) == ["started", "stopped", "ended"]
 
 
 @on_a_shifted_loop

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from amper.process.scan import Look, read_stat
-from amper.process.state import are_stopped, is_any_notice, is_stopped, stop_notice
+from amper.process.state import are_stopped, is_any_notice, is_dying, is_stopped, stop_notice
 from tests.handshakes import leading, state_of, watching
 from tests.support import DEADLINE
 from tests.unruly import unruly
@@ -137,3 +137,18 @@ def look(*processes: tuple[int, str, int]) -> Look:
 )
 def test_a_group_is_stopped_when_all_of_it_is_as_far_as_it_can(found: Look, expected: bool) -> None:
     assert are_stopped(found, 5) is expected
+
+
+def test_one_that_is_killed_while_it_is_stopped_is_dying_and_was_not_continued(child: int) -> None:
+    with watching(child) as process:
+        assert not is_dying(child)
+        process.signal(signal.SIGSTOP)
+        wait_stopped(child, take=False)
+        assert not is_dying(child)
+        process.signal(signal.SIGKILL)
+        # From its wake-up until it is a zombie, which is what it stays.
+        while state_of(child) != "Z":
+            assert is_dying(child)
+        assert is_dying(child)
+        os.waitpid(child, 0)
+        assert is_dying(child)

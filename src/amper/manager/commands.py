@@ -30,7 +30,7 @@ from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, can
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.pty import Pty, open_pty
 from amper.process.terminals.terminal import Size
-from amper.values import Ended, EndedBy, ExitStatus
+from amper.values import Ended, EndedBy, ExitStatus, JobStatus
 
 TIMED_OUT: Final = 124
 LOST: Final = 1
@@ -198,7 +198,13 @@ class CommandRunner(LocalRunner):
         if self._watch is not None:
             # The leader is gone, and the job lasts as long as those that it left.
             return self._watch.are_known_stopped()
-        return None if self.command is None else self.command.is_stopped()
+        if self.command is None:
+            return None
+        stopped = self.command.is_stopped()
+        if stopped is False and self.job.status is JobStatus.STOPPED and self.command.is_dying():
+            # Nobody has continued it.
+            return None
+        return stopped
 
     def discard(self) -> None:
         super().discard()

@@ -29,7 +29,7 @@ from amper.process.spawn import (
     cannot_start,
     spawn,
 )
-from amper.process.state import is_stopped, stop_notice
+from amper.process.state import is_dying, is_stopped, stop_notice
 from amper.process.terminals.pty import Pty
 from amper.process.terminals.pty_pump import MasterInput, MasterPump
 
@@ -143,6 +143,10 @@ class Command:
         stopped = is_stopped(self.pid, pidfd)
         # It is given up before it is closed: as long as it is there, nobody else has its number.
         return stopped if self._pidfd == pidfd else None
+
+    def is_dying(self) -> bool:
+        """Return whether the leader runs only to die of a signal. Any thread may ask."""
+        return is_dying(self.pid)
 
     def close(self) -> None:
         """Let go of all descriptors, whatever still runs."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Final
 
 from amper.process.descendants import children_of, is_alive_at
@@ -19,6 +20,8 @@ _PIDFD: Final = os.P_PIDFD
 _LOOK: Final = os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
 _STOPPED: Final = os.CLD_STOPPED
 _IN_VFORK: Final = b"D"
+_DIES_OF_A_SIGNAL: Final = 0x400
+_KILLED: Final = 1 << (signal.SIGKILL - 1)
 
 
 def stop_notice(pidfd: int) -> bool | None:
@@ -57,6 +60,27 @@ def is_stopped(pid: int, pidfd: int) -> bool | None:
         return stopped if is_alive_at(pidfd) else None
     except OSError:
         return None
+
+
+def is_dying(pid: int) -> bool:
+    """Return whether a process that runs does so only to die of a signal. Any thread may ask.
+
+    SIGKILL wakes what is stopped, which then looks as if it had been continued.
+    """
+    # Twice, because it may take up the signal between our looks at its flags and at what waits for it.
+    return _is_dying(pid) or _is_dying(pid)
+
+
+def _is_dying(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read()
+    except OSError:
+        # It is gone, or nobody can tell: then it is none that was continued.
+        return True
+    fields = text[text.rindex(b")") + 2 :].split()
+    # The flags of its first thread, and the signals that wait for it alone.
+    return bool(int(fields[6]) & _DIES_OF_A_SIGNAL or int(fields[28]) & _KILLED)
 
 
 def are_stopped(look: Look, pgid: int) -> bool:
