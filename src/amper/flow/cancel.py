@@ -42,12 +42,12 @@ class CancellationToken:
 
     def cancel(self, reason: str | None = None) -> None:
         """Ask to stop: this token and all below it. Once is enough, and any thread may."""
-        tokens = [self]
+        tokens: list[CancellationToken] = [self]
         # A loop, because there may be more generations than calls can be nested.
-        while tokens:
-            tokens += tokens.pop().take(reason)
+        for token in tokens:
+            tokens += token._take(reason)  # noqa: SLF001 - one of us.
 
-    def take(self, reason: str | None) -> list[CancellationToken]:
+    def _take(self, reason: str | None) -> list[CancellationToken]:
         """Take a request and tell who listens; return the children, who are still to be told."""
         if self._requests:
             return []
