@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
@@ -88,6 +88,7 @@ def test_a_job_that_is_over_is_offered_where_it_is_of_use(place: Path) -> None:
 
 
 @given(st.text())
+@example("\0/")
 def test_no_line_makes_it_raise(text: str) -> None:
     completer = ShellCompleter(State({"PATH": "/nowhere"}), JobManager().table)
     list(completer.get_completions(Document(text), CompleteEvent()))

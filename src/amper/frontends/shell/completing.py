@@ -101,8 +101,8 @@ def _entries(directory: str) -> Iterator[tuple[str, bool]]:
         with os.scandir(directory or ".") as found:
             for entry in found:
                 yield entry.name, entry.is_dir()
-    except OSError:
-        return  # What cannot be read has nothing to offer.
+    except (OSError, ValueError):
+        return  # What cannot be read, or cannot be a name (NUL), has nothing to offer.
 
 
 def _plain(word: str) -> str:
