@@ -4,13 +4,14 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import termios
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.command import AMPER
+from tests.end_to_end.command import AMPER, DEADLINE
 from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
 from tests.end_to_end.prompts import READY, OurPrompt, TheirPrompt, prompt
 from tests.handshakes import watching
@@ -39,6 +40,25 @@ def test_commands_run_and_what_they_leave_stays() -> None:
         assert shell.says("echo $?") == "2\n"
         shell.begin("exit 7")
         assert shell.person.code() == 7
+
+
+def test_on_a_terminal_that_does_not_control_it_there_is_no_prompt() -> None:
+    master, slave = os.openpty()
+    try:
+        done = subprocess.run(
+            [*AMPER, "shell"],
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert done.stderr.startswith(b"amper: this terminal does not control our session")
 
 
 def test_a_command_may_take_several_lines() -> None:

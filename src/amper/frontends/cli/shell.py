@@ -48,6 +48,11 @@ The exit code is that of the last command: 2 for what cannot be understood, 126 
 be started, 128+n for what died of signal n, 130 after Ctrl-C, 148 for what is stopped.
 """
 
+NO_CONTROL: Final = (
+    "this terminal does not control our session, so that no command could be put in front of it "
+    "(setsid -c amper shell)"
+)
+
 SCRIPT: Final[dict[str, str]] = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 
 
@@ -166,7 +171,15 @@ def _prompt(flags: list[str]) -> int:
         raise needs_extra("prompt_toolkit", "amper shell", extra="shell") from None
     from amper.frontends.cli.writer import CannotWrite, Writer
     from amper.frontends.shell.interactive import prompt
+    from amper.process.terminals.terminal import Terminal
 
+    ours = Terminal.open()
+    if ours is None:
+        from amper.frontends.cli.standard_streams import complain
+
+        complain(NO_CONTROL)
+        return FAILURE
+    ours.close()
     out, err = Writer(1, "standard output"), Writer(2, "standard error")
     try:
         return prompt(_state(["amper"]), out, err, flags)
