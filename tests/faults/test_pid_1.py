@@ -86,7 +86,9 @@ async def test_orphans_of_direct_jobs_come_to_pid_1_and_are_killed_but_not_colle
         other = await jobs.start("(setsid sleep 1000 & echo ready $!); exec sleep 1000")
         (daemon,) = await said(jobs, other)
     assert collected(daemon) == (daemon, signal.SIGTERM)
-    assert collected(-1) is None
+    # A subshell whose shell was killed before it could collect it is the host's as well. All are dead.
+    while (child := collected(-1)) is not None:
+        assert child[0] > 0
 
 
 @as_pid_1
