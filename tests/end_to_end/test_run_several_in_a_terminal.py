@@ -88,8 +88,8 @@ def test_output_that_goes_to_a_file_leaves_the_status_line_on_the_screen(tmp_pat
 
 
 def test_ctrl_c_ends_a_flood_and_leaves_out_what_is_still_to_be_printed() -> None:
-    with amper_console("run", "-c", "yes", "-c", "yes", "--grace-period", "1000") as person:
-        # By its output: a shell that is interrupted before its command runs loses the signal.
+    flood = ["-c", "exec yes"]
+    with amper_console("run", *flood, *flood, "--grace-period", "1000") as person:
         person.until(b"yes#2 | ")
         person.type(CTRL_C)
         output = person.rest()
