@@ -101,22 +101,25 @@ def test_ctrl_c_reaches_the_job_in_front_and_no_other() -> None:
         shell.begin("kill -9 %1; exit 3")
 
 
-def test_a_screen_program_gets_its_modes_back_and_we_get_ours() -> None:
+@pytest.mark.seeds(2)
+def test_a_screen_program_gets_its_modes_back_and_we_get_ours(seed: int) -> None:
     program = shlex.join([sys.executable, "-c", RAW])
+    # All modes and control characters, as numbers.
+    modes = "stty -g"
     with prompt() as shell:
-        shell.begin("stty -a")
-        before = shell.end()
+        before = shell.says(modes)
         shell.begin(program)
         shell.person.until(b"raw\r\n")
         for _ in range(3):
             shell.person.type(b"z")
             assert "Stopped" in shell.end()
-            assert shell.says("stty -a") == before
+            assert shell.says(modes) == before
+            assert "Stopped" in shell.says("jobs")
             shell.begin("fg")
             shell.person.until(b"raw\r\n")
         shell.person.type(b"q")
         shell.end()
-        assert shell.says("stty -a; jobs") == before
+        assert shell.says(f"{modes}; jobs") == before
 
 
 def test_a_job_that_is_killed_in_front_leaves_a_sane_terminal() -> None:

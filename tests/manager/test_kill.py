@@ -361,14 +361,14 @@ async def test_what_is_dead_is_not_given_up_because_the_proof_takes_its_time() -
     ask = ProcessScanner._ask
 
     def last_looks() -> list[tuple[ProcessScanner, Any]]:
-        return [each for each in held if isinstance(each[1].listener.__self__, killing.Cascade)]
+        return [each for each in held if isinstance(each[1].__self__, killing.Cascade)]
 
     async with JobManager(grace_period=0) as jobs:
         id = await jobs.start(unruly("ignore_term"))
         (pid,) = await said(jobs, id)
         with pytest.MonkeyPatch.context() as slow, watching(pid) as process:
             slow.setattr(killing, "KILL_LIMIT", 0.02)
-            slow.setattr(ProcessScanner, "_ask", lambda *question: held.append(question))
+            slow.setattr(ProcessScanner, "_ask", lambda *asked: held.append(asked))
             kill = asyncio.ensure_future(jobs.kill(id))
             await process.death()
             await turns_until(lambda: bool(last_looks()))
@@ -376,8 +376,8 @@ async def test_what_is_dead_is_not_given_up_because_the_proof_takes_its_time() -
         ask(scanner, last)
         await turns_until(lambda: scanner._turns is None and not scanner._answers)
         assert not kill.done()
-        for _, question in held:
-            ask(scanner, question)
+        for _, listener in held:
+            ask(scanner, listener)
         assert await kill
 
 

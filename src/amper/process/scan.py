@@ -102,12 +102,6 @@ class Look:
 Listener = Callable[[Look], None]
 
 
-class _Question(NamedTuple):
-    listener: Listener
-    wants_leaders: bool = True
-    wants_marks: bool = False
-
-
 class ProcessScanner:
     """Finds who is in which process group, who is stopped, and who carries a mark."""
 
@@ -122,6 +116,8 @@ class ProcessScanner:
         "_rests_until",
         "_since",
         "_turns",
+        "_wants_leaders",
+        "_wants_marks",
         "begun",
         "leaders",
     )
@@ -131,11 +127,13 @@ class ProcessScanner:
         self._since = ticks_now() - 1
         self._reserve = reserve
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asked: list[_Question] = []
-        self._open: list[_Question] = []
+        self._asked: deque[Listener] = deque()
+        self._wants_leaders = self._wants_marks = False
+        """What one of them wants to be in the look."""
+        self._open: deque[Listener] = deque()
         """Those that the look that is under way will answer."""
         self._turns: Iterator[Look | None] | None = None
-        self._answers: deque[tuple[_Question, Look]] = deque()
+        self._answers: deque[tuple[deque[Listener], Look]] = deque()
         """Those that are to be told, and what."""
         self._is_telling = False
         self._began = self._rests_until = 0.0
@@ -147,9 +145,13 @@ class ProcessScanner:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work on `loop` from now on; a look that was under way begins anew there."""
         self._loop = loop
-        untold = [question for question, _ in self._answers]
-        self._asked = untold + self._open + self._asked
-        self._open = []
+        untold = itertools.chain.from_iterable(listeners for listeners, _ in self._answers)
+        before = deque([*untold, *self._open])
+        if before:
+            # Nobody knows any more what they wanted.
+            self._wants_leaders = self._wants_marks = True
+        self._asked = before + self._asked
+        self._open = deque()
         self._answers.clear()
         self._is_telling = False
         self._turns = None
@@ -160,18 +162,20 @@ class ProcessScanner:
 
     def ask(self, listener: Listener) -> None:
         """Call `listener` once, in a later turn of the loop, with what a fresh look found."""
-        self._ask(_Question(listener))
+        self._wants_leaders = True
+        self._ask(listener)
 
     def ask_for_descendants(self, listener: Listener) -> None:
         """Do as `ask` does, but for the leaders of commands that run: they need not be in the look."""
-        self._ask(_Question(listener, wants_leaders=False))
+        self._ask(listener)
 
     def ask_for_marks(self, listener: Listener) -> None:
         """Do as `ask_for_descendants` does, with a look that also reads the marks in the environments."""
-        self._ask(_Question(listener, wants_leaders=False, wants_marks=True))
+        self._wants_marks = True
+        self._ask(listener)
 
-    def _ask(self, question: _Question) -> None:
-        self._asked.append(question)
+    def _ask(self, listener: Listener) -> None:
+        self._asked.append(listener)
         if self._turns is None:
             self._begin()
 
@@ -182,10 +186,14 @@ class ProcessScanner:
 
     def _look(self) -> Iterator[Look | None]:
         """Begin with the first slice: until then others may join, and want more."""
-        wants_leaders = any(question.wants_leaders for question in self._open)
-        wants_marks = any(question.wants_marks for question in self._open)
-        since = self._since if wants_marks else None
-        yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
+        wants_leaders, since = self._wants_leaders, self._since if self._wants_marks else None
+        self._wants_leaders = self._wants_marks = False
+        try:
+            yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
+        except OSError:
+            self._wants_leaders |= wants_leaders
+            self._wants_marks |= since is not None
+            raise
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
@@ -196,26 +204,26 @@ class ProcessScanner:
             if now < self._rests_until:
                 self._loop.call_at(self._rests_until, self._turn, turns)
                 return
-            self._open, self._asked = self._asked, []
+            self._open, self._asked = self._asked, deque()
             self._began = now
             self.begun += 1
         try:
             found = next(turns)
         except OSError:
             # Somebody else has taken even what we kept for this. Nobody tells when one is free again.
-            self._asked, self._open = self._open + self._asked, []
+            self._asked, self._open = self._open + self._asked, deque()
             self._loop.call_later(RETRY_AFTER, self._begin)
             return
         if found is None:
             self._loop.call_soon(self._turn, turns)
             return
-        answered, self._open, self._turns = self._open, [], None
+        answered, self._open, self._turns = self._open, deque(), None
         if len(answered) > CROWD:
             now = self._loop.time()
             self._rests_until = now + min(REST * (now - self._began), LONGEST_REST)
         if self._asked:
             self._begin()
-        self._answers.extend((question, found) for question in answered)
+        self._answers.append((answered, found))
         if not self._is_telling:
             self._is_telling = True
             self._tell(self._loop)
@@ -224,18 +232,21 @@ class ProcessScanner:
         """Tell a few of those who have asked, and the others in later turns."""
         if loop is not self._loop:
             return
+        while self._answers and not self._answers[0][0]:
+            self._answers.popleft()
         self._is_telling = bool(self._answers)
         if not self._is_telling:
             return
-        for _ in range(min(ANSWERS_PER_TURN, len(self._answers))):
+        for _ in range(min(ANSWERS_PER_TURN, len(self._answers[0][0]))):
             # In a callback of its own: what one raises must not keep the others from hearing.
             loop.call_soon(self._tell_next, loop)
         loop.call_soon(self._tell, loop)
 
     def _tell_next(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._answers and loop is self._loop:
-            question, found = self._answers.popleft()
-            question.listener(found)
+            listeners, found = self._answers[0]
+            if listeners:
+                listeners.popleft()(found)
 
 
 def read_stat(pid: int, reserve: Reserve | None) -> Stat | None:
