@@ -129,7 +129,11 @@ def leaving_child(told: int) -> None:
 
 def daemon_child(told: int) -> None:
     os.setsid()
+    parent = os.getpid()
     if os.fork() == 0:
+        # Not earlier: as long as its parent is there, it is found from above.
+        while os.getppid() == parent:
+            os.sched_yield()
         quiet_child(told)
     os._exit(0)
 
