@@ -39,6 +39,20 @@ async def test_a_kill_reaches_the_daemon_of_a_command_that_is_over_and_no_other(
             assert await jobs.get_status_string(id) == "done:0"
 
 
+@on_all_loops
+async def test_nothing_is_kept_of_what_has_been_killed() -> None:
+    with contextlib.ExitStack() as stack:
+        async with JobManager(grace_period=1000) as jobs:
+            over, _ = await left_by_daemon(jobs, stack)
+            running = await jobs.start(unruly("behave"))
+            await said(jobs, running)
+            assert await jobs.kill(over)
+            assert await jobs.kill(running)
+            core = jobs._core
+            assert not core.escapes.dying()
+            assert core.steps.any_cascade() is None
+
+
 @everywhere
 async def test_the_end_of_the_block_reaches_the_daemons_of_all_that_is_over() -> None:
     with contextlib.ExitStack() as stack:
