@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from amper import PIPE, JobManager
+from amper.process import gate
 from tests.handshakes import (
     in_a_process_of_its_own,
     is_zombie_or_gone,
@@ -74,7 +75,24 @@ async def test_a_host_that_ignores_sigchld_so_that_the_kernel_collects() -> None
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     async with JobManager() as jobs:
         await check_everything(jobs)
+        if CAN_TELL:
+            ends = await asyncio.gather(*[jobs.run("exit 3") for _ in range(50)])
+            assert {end.code for end in ends} == {3}
+            assert (await jobs.run(["true"])).ok
+            assert (await jobs.run(["true"], pty=True)).ok
+            await check_end_without_low_descriptors(jobs)
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+
+
+async def check_end_without_low_descriptors(jobs: JobManager) -> None:
+    """It takes a shell that knows descriptors above 9 to hold a program back; without one it runs."""
+    held = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(10)]
+    await check_end(jobs, "exit 3", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "KNOWING_SHELLS", ())
+        await check_end(jobs, "exit 3", 3)
+    for fd in held:
+        os.close(fd)
 
 
 @in_a_process_of_its_own

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import pytest
 
-from amper.process.terminals.gate import Gate
+from amper.process.gate import Gate
 from amper.supervisor.charge import Charge
 from amper.supervisor.wire import (
     ASK,

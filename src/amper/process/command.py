@@ -14,11 +14,12 @@ from typing import Protocol
 
 from amper.flow.stream import BoundedStream
 from amper.process.descriptors import pipe
+from amper.process.gate import CannotHold, spawn_held
 from amper.process.group import ProcessGroup, reap_leader_late
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
 from amper.process.pump import InputOwner, InputPump, LateOutput, OutputPump
-from amper.process.reap import Exit, peek, reap
+from amper.process.reap import Exit, is_reaped_by_kernel, peek, reap, tells_exits
 from amper.process.spawn import (
     DEVNULL,
     NOT_EXECUTABLE,
@@ -99,7 +100,6 @@ class Command:
                 # Before its end is heard of: then what it had open has hung up, and need not be read.
                 for fd in childs:
                     os.close(fd)
-            self._watch()
         except Exception as error:
             self.close()
             if isinstance(error, CannotStart):
@@ -210,8 +210,18 @@ class Command:
         return write_end
 
     def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
-        """Start the program. Raises CannotStart."""
-        self.pid = spawn(program, stdin, stdout, stderr, self._kernel.reports)
+        """Start the program, and watch it. Raises CannotStart, OSError."""
+        reports = self._kernel.reports
+        if is_reaped_by_kernel() and tells_exits():
+            # One that is over at once would be gone before we hold it, and its exit code with it.
+            with contextlib.suppress(CannotHold):
+                self.pid, gate = spawn_held(program, stdin, stdout, stderr, reports)
+                with gate:
+                    self._watch()
+                    gate.open()
+                return
+        self.pid = spawn(program, stdin, stdout, stderr, reports)
+        self._watch()
 
     def _watch(self) -> None:
         """Watch the process that runs now. If that cannot be, it must not run on."""
@@ -219,7 +229,7 @@ class Command:
             self._pidfd = self._kernel.reserve.pidfd_open(self.pid)
             self._kernel.poller.add(self._pidfd, READABLE, self)
         except ProcessLookupError:
-            # Where SIGCHLD is ignored the kernel reaps, and this one was over before we could look.
+            # Somebody reaps all children of this process, and was faster than we could look.
             self._kernel.loop.call_soon(self._owner.leader_ended, Exit(None, None))
             return
         except OSError:

@@ -6,6 +6,7 @@ import array
 import fcntl
 import os
 import re
+import signal
 import struct
 from functools import cache
 from typing import Final, NamedTuple
@@ -91,6 +92,14 @@ def status_of_reaped(pidfd: int) -> ExitStatus | None:
         return None
     (status,) = struct.unpack_from("=i", info, _EXIT_CODE_OFFSET)
     return decoded(status)
+
+
+def is_reaped_by_kernel() -> bool:
+    """Return whether dead children of ours leave no zombie: SIGCHLD is ignored, here or by who started us.
+
+    Then only a pidfd that was there before tells how one ended.
+    """
+    return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
 
 
 @cache

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from amper.process.terminals.gate import Gate
+from amper.process.gate import Gate
 from amper.supervisor.descent import signal_descent
 from amper.supervisor.wire import (
     ASK,

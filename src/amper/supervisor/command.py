@@ -164,9 +164,6 @@ class ContainedCommand(Command):
         if self._failure is not None:
             raise self._failure
 
-    def _watch(self) -> None:
-        """Leave that to the shim, whose records are waited for already."""
-
     def undeliverable(self, error: CannotStart) -> None:
         """There is no keeper for it."""
         self._failure = error

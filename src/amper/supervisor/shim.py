@@ -19,8 +19,8 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 from collections.abc import Sequence
 from typing import Final
 
+from amper.process.gate import spawn_held
 from amper.process.spawn import CannotStart, Program, ReportPipe, cannot_start, spawn
-from amper.process.terminals.gate import spawn_held
 from amper.supervisor.charge import ANY_CHANGE, Charge
 from amper.supervisor.descent import OwnChildren, is_alive
 from amper.supervisor.privileges import Privileges, become_subreaper

@@ -16,10 +16,10 @@ import tty
 from collections.abc import Iterator
 from typing import Final
 
+from amper.process.gate import spawn_held
 from amper.process.reap import Exit
 from amper.process.spawn import Program, ReportPipe, spawn
 from amper.process.terminals.foreground import Foreground
-from amper.process.terminals.gate import spawn_held
 from amper.process.terminals.terminal import Size, Terminal
 from amper.values import ExitStatus
 

@@ -1,7 +1,8 @@
 """A program that is there, with its pid and its group, and does not run before its gate is opened.
 
-So it never runs in front of a terminal that is not its own yet. The trampoline reads a line from a
-pipe; if whoever holds the gate dies, it reads the end of the file, and the program never runs.
+So it never runs in front of a terminal that is not its own yet, and is never over before somebody holds
+it. The trampoline reads a line from a pipe; if whoever holds the gate dies, it reads the end of the
+file, and the program never runs.
 
 A shell need not know descriptors above 9 (dash does not, and could not even close one), and a child
 gets a number below 10 only if we have it ourselves. So the gate comes in the place of a stream that
@@ -31,6 +32,10 @@ HIGHEST: Final = 9
 """The highest descriptor that every shell can name."""
 
 KNOWING_SHELLS: Final = (b"/bin/bash", b"/usr/bin/bash", b"/usr/local/bin/bash")
+
+
+class CannotHold(CannotStart):
+    """It cannot be held back here; without that it might be started."""
 
 
 class Gate:
@@ -71,7 +76,7 @@ def spawn_held(
 ) -> tuple[int, Gate]:
     """Start `program` as `spawn` does, but held back; return its pid and its gate.
 
-    Raises CannotStart.
+    Raises CannotStart: CannotHold where it is only that it cannot be held back.
     """
     if program.reason is not None:
         raise CannotStart(NOT_EXECUTABLE, program.reason)
@@ -117,7 +122,7 @@ def _knowing_shells() -> tuple[bytes, ...]:
     """Return the shells of this machine that know every descriptor."""
     shells = tuple(path for path in KNOWING_SHELLS if os.access(path, os.X_OK))
     if not shells:
-        raise CannotStart(
+        raise CannotHold(
             NOT_EXECUTABLE,
             "cannot hold the program back: its three streams differ, no descriptor below 10 is free, "
             "and there is no bash",

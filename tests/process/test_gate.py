@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from amper.process import trampoline
+from amper.process import gate, trampoline
+from amper.process.gate import spawn_held
 from amper.process.spawn import CannotStart, Program, ReportPipe, spawn
-from amper.process.terminals import gate
-from amper.process.terminals.gate import spawn_held
 from tests.handshakes import few_descriptors, run_script, state_of, watching
 from tests.places import be_unknown_python
 
@@ -88,7 +87,7 @@ def test_a_gate_that_is_closed_unopened_ends_the_program_before_it_runs(
 
 DYING = """
 import os, signal, sys
-from amper.process.terminals.gate import spawn_held
+from amper.process.gate import spawn_held
 from amper.process.spawn import Program, ReportPipe
 
 null = os.open(os.devnull, os.O_RDWR)
@@ -134,7 +133,7 @@ with open(sys.argv[1], "w") as file:
 HELD = """
 import sys, os
 from amper.process import spawn
-from amper.process.terminals.gate import spawn_held
+from amper.process.gate import spawn_held
 if {is_unknown}:
     spawn.KNOWN_SIGNATURES = frozenset()
 from amper.process.spawn import Program, ReportPipe
