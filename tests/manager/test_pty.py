@@ -8,7 +8,7 @@ import pytest
 
 from amper import DEVNULL, JobId, JobManager
 from amper.values import Containment
-from tests.handshakes import result_of, turns
+from tests.handshakes import few_descriptors, result_of, turns
 from tests.support import on_all_loops
 from tests.work import info_of, on_a_loop
 
@@ -94,6 +94,18 @@ async def test_one_that_waits_for_a_line_says_so(containment: Containment) -> No
         assert (await info_of(jobs, other)).waits_for_input is None
         assert await jobs.kill(id)
         assert (await info_of(jobs, id)).waits_for_input is None
+
+
+@on_a_loop
+async def test_whether_it_waits_for_input_is_unknown_without_a_descriptor_to_look_with() -> None:
+    async with JobManager() as jobs:
+        id = await jobs.start("read a", pty=True)
+        while not (await info_of(jobs, id)).waits_for_input:
+            await turns(1)
+        for free in range(4):
+            with few_descriptors(free):
+                answer = (await info_of(jobs, id)).waits_for_input
+            assert answer is (True if free else None)
 
 
 @on_a_loop

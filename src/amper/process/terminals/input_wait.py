@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from amper.process.descriptors import NO_DESCRIPTORS
 from amper.process.terminals.socket_peer import peer_of
 from amper.process.terminals.terminal import controlling_terminal
 
@@ -68,6 +69,16 @@ def waits_for_input(pids: Iterable[int], device: int) -> bool | None:
     They are the members of the group in front of the terminal of this number (`st_rdev`): whoever is
     not in front is stopped when he reads. None if one of them may be blocked, and nobody can tell.
     """
+    try:
+        return _is_one_blocked(pids, device)
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTORS:
+            raise
+        # There is none to look with.
+        return None
+
+
+def _is_one_blocked(pids: Iterable[int], device: int) -> bool | None:
     is_known = True
     for pid in pids:
         try:
