@@ -63,6 +63,23 @@ async def test_a_command_that_finds_none_is_a_failed_job_and_the_next_one_may_su
 
 
 @in_a_process_of_its_own
+async def test_a_command_with_a_terminal_that_cannot_start_leaves_no_terminal_behind() -> None:
+    async with JobManager() as jobs:
+        jobs.set_persist_output_files(False)
+        assert (await outcome(jobs, ["true"])).code == 0
+        before = len(os.listdir("/proc/self/fd"))
+        codes = []
+        for free in range(14):
+            # Others may have taken all of it.
+            jobs._core.kernel.reserve.close()
+            with few_descriptors(free):
+                codes.append((await jobs.run("exit 3", pty=True)).code)
+            assert len(os.listdir("/proc/self/fd")) <= before
+        assert codes == sorted(codes, reverse=True)
+        assert set(codes) == {126, 3}
+
+
+@in_a_process_of_its_own
 async def test_the_first_command_of_a_manager_is_refused_like_any_other() -> None:
     """It has nothing yet: no reserve, and nothing that watches."""
     for free in range(6):

@@ -152,6 +152,9 @@ class Command:
         """Let go of all descriptors, whatever still runs."""
         for pump in self._pumps:
             pump.close()
+        if self.pty is not None:
+            # Without a descriptor for the rest there is no pump that has it.
+            self.pty.close()
         if self.stdin is not None:
             self.stdin.close()
         if self._pidfd >= 0:
