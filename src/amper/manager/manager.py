@@ -274,8 +274,8 @@ class JobManager(Lookups):
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
 
-        If the caller is cancelled the job is killed. If the job is stopped, or removed while it runs,
-        this goes on waiting.
+        If the caller is cancelled the job is killed, and nobody waits for that. If the job is stopped,
+        or removed while it runs, this goes on waiting.
         """
         id = await self.start(command, **options)
         loop = self._core.enter()
