@@ -24,7 +24,7 @@ from amper import (
     "error, builtin, next_step",
     [
         (ManagerClosed(), RuntimeError, "make a new one"),
-        (WrongLoop(), RuntimeError, "one manager for each loop"),
+        (WrongLoop(), RuntimeError, "asyncio.run_coroutine_threadsafe"),
         (ChannelUsed(), RuntimeError, "make a new one"),
         (ChannelClosed(), Exception, "without sending a result"),
         (InvalidJobSpec("make"), ValueError, "write %1"),

@@ -1,5 +1,11 @@
 """Job control as a library: coroutines and OS commands in one table, with one vocabulary.
 
+    async with JobManager() as jobs:
+        id = await jobs.start("make", timeout=60)
+        print((await jobs.wait(id)).code)
+
+`help(amper.JobManager)` tells all that can be done to a job, and `amper.builtins` is for shells.
+
 A public name is imported when it is first asked for: the command line starts without the half of
 Python that a manager needs. Type checkers read `__init__.pyi`.
 """

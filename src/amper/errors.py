@@ -28,8 +28,8 @@ class WrongLoop(AmperError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            "this JobManager belongs to another event loop that still runs: "
-            "use it there, or make one manager for each loop"
+            "this JobManager belongs to another event loop that still runs: use it there "
+            "(asyncio.run_coroutine_threadsafe), or make one manager for each loop"
         )
 
 

@@ -215,7 +215,7 @@ class JobInfo:
 
     @property
     def status_string(self) -> str:
-        """`running`, `done:0`, `failed:3`, ...: as `/v/jobs/{id}/status` says it."""
+        """`running`, `done:0`, `failed:3`, ...: the status, with the code of a job that is over."""
         return status_string(self.status, self.exit_code)
 
     def to_dict(self) -> dict[str, Any]:

@@ -67,6 +67,12 @@ def test_a_command_that_cannot_start_is_explained_in_a_line(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (127, b"")
     assert done.stderr == b"amper: no-such-program: not found on PATH\n"
     assert shell("amper run -- no-such-program 2>/dev/full").returncode == 127
+    done = amper("run", "echo a; echo b")
+    assert (done.returncode, done.stdout) == (127, b"")
+    assert done.stderr == (
+        b"amper: echo a; echo b: not found on PATH\n"
+        b"amper: for a line of shell: amper run -- sh -c 'echo a; echo b'\n"
+    )
     done = amper("run", "--", str(tmp_path))
     assert (done.returncode, done.stderr.count(b"\n")) == (126, 1)
     assert done.stderr.startswith(f"amper: cannot execute {tmp_path}".encode())

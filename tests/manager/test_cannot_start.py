@@ -205,13 +205,33 @@ async def test_an_argument_of_no_use_raises_and_no_job_begins(
         ({"timeout": "5"}, "timeout is a number of seconds, not str"),
         ({"env": {"A": 1}}, "the environment variable A is text, bytes or a path, not int"),
         ({"cwd": 5}, "the working directory is text, bytes or a path, not int"),
+        ({"command": ["sleep", 5]}, "an argument of a command is text, bytes or a path, not int"),
+        ({"stdin": "text"}, "stdin is PIPE, DEVNULL, bytes or an open file, not str"),
+        ({"stdout": "a.log"}, "stdout is PIPE, DEVNULL or an open file, not str"),
+        ({"stderr": b"a.log"}, "stderr is PIPE, STDOUT, DEVNULL or an open file, not bytes"),
+        ({"pty": 80}, r"pty is True or \(columns, rows\), not 80"),
+        ({"pty": (80,)}, r"pty is True or \(columns, rows\), not \(80,\)"),
+        ({"pty": "80x24"}, r"pty is True or \(columns, rows\), not '80x24'"),
     ],
 )
 @on_a_loop
-async def test_the_error_says_which_argument_it_is(options: dict[str, Any], named: str) -> None:
+async def test_the_error_says_which_argument_it_is_and_what_it_may_be(
+    options: dict[str, Any], named: str
+) -> None:
     async with JobManager(grace_period=0) as jobs:
         with pytest.raises(TypeError, match=named):
-            await jobs.start(["true"], **options)
+            await jobs.start(**{"command": ["true"], **options})
+
+
+@on_a_loop
+async def test_a_constant_in_the_wrong_place_is_called_by_its_name() -> None:
+    async with JobManager(grace_period=0) as jobs:
+        with pytest.raises(
+            ValueError, match=r"^stdout cannot be STDOUT: it is PIPE, DEVNULL or an"
+        ):
+            await jobs.start("true", stdout=STDOUT)
+        with pytest.raises(ValueError, match=r"^stdin cannot be -7: it is PIPE, DEVNULL, bytes or"):
+            await jobs.start("true", stdin=-7)
 
 
 VETO = """

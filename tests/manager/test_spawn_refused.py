@@ -67,7 +67,7 @@ async def test_bad_descriptions_are_refused_and_the_coroutine_is_closed(
 def test_without_a_running_loop_it_is_refused_and_the_coroutine_is_closed() -> None:
     jobs = JobManager()
     coroutine = endless()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no asyncio event loop runs here: call this within"):
         jobs.spawn("work", coroutine)
     assert closed(coroutine)
 

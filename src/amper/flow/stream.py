@@ -107,7 +107,7 @@ class BoundedStream:
 
     @property
     def bytes_evicted(self) -> int:
-        """How many of them are not kept any more."""
+        """How many of the bytes that were written are not kept any more."""
         return self._ring.start
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from amper.job.job import Facts
 from amper.process.spawn import DEVNULL, PIPE, CommandLine
 from amper.process.terminals.pty import DEFAULT_SIZE
 from amper.process.terminals.terminal import Size
-from amper.values import Containment
+from amper.values import Containment, JobStatus
 
 LONGEST_DELAY = 1e9
 """Thirty years: no event loop can count much further, and nobody will see the difference."""
@@ -44,8 +44,16 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
     words = list(command)
     if not words:
         raise ValueError("a command needs at least the name of a program")
-    texts = [word if isinstance(word, str) else os.fsdecode(word) for word in words]
+    texts = [word if isinstance(word, str) else _decoded(word) for word in words]
     return words, " ".join([shlex.quote(text) for text in texts])
+
+
+def _decoded(word: bytes | os.PathLike[str]) -> str:
+    try:
+        return os.fsdecode(word)
+    except TypeError as error:
+        what = type(word).__name__
+        raise TypeError(f"an argument of a command is text, bytes or a path, not {what}") from error
 
 
 def _check_sequence(command: object) -> None:
@@ -139,6 +147,18 @@ def checked_timeout(timeout: float | None) -> float | None:
     return min(max(float(timeout), 0.0), LONGEST_DELAY)
 
 
+def checked_status(status: JobStatus | str | None) -> JobStatus | None:
+    """Return a status to look for; None is any. Raises ValueError for what is none."""
+    if status is None:
+        return None
+    try:
+        return JobStatus(status)
+    except ValueError:
+        *others, last = JobStatus
+        known = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{status!r} is no status of a job: it is {known}") from None
+
+
 def checked_offset(since: int) -> int:
     """Return the number of a byte or an event."""
     if since < 0:
@@ -152,7 +172,13 @@ def checked_pty(pty: bool | tuple[int, int], foreground: bool | None) -> Size | 
         return None
     if foreground is not None:
         raise ValueError("a job has our terminal (foreground) or one of its own (pty), not both")
-    return DEFAULT_SIZE if pty is True else checked_size(*pty)
+    if pty is True:
+        return DEFAULT_SIZE
+    try:
+        columns, rows = pty
+    except (TypeError, ValueError):
+        raise TypeError(f"pty is True or (columns, rows), not {pty!r}") from None
+    return checked_size(columns, rows)
 
 
 def checked_size(columns: int, rows: int) -> Size:

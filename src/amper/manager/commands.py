@@ -36,6 +36,8 @@ TIMED_OUT: Final = 124
 LOST: Final = 1
 """The code of a result that nobody knows: it is no success."""
 
+_CONSTANTS: Final = {PIPE: "PIPE", STDOUT: "STDOUT", DEVNULL: "DEVNULL"}
+
 
 class Files(TypedDict):
     """The standard streams of a command, and the terminal of its own that is all three."""
@@ -63,11 +65,11 @@ class CommandOptions:
 
     def __post_init__(self) -> None:
         if self.stdin != DEVNULL:
-            _check_file(self.stdin, "stdin", (PIPE,), bytes)
+            _check_file(self.stdin, "stdin", "PIPE, DEVNULL, bytes", bytes)
         if self.stdout != PIPE:
-            _check_file(self.stdout, "stdout", (DEVNULL,))
+            _check_file(self.stdout, "stdout", "PIPE, DEVNULL")
         if self.stderr != PIPE:
-            _check_file(self.stderr, "stderr", (STDOUT, DEVNULL))
+            _check_file(self.stderr, "stderr", "PIPE, STDOUT, DEVNULL")
         if self.timeout is not None:
             self.timeout = checked_seconds(self.timeout, "timeout")
         if self.descendants not in ("leave", "wait", "kill"):
@@ -383,15 +385,13 @@ class CommandRunner(LocalRunner):
             self.stdin_changed()
 
 
-def _check_file(
-    file: object, name: str, constants: tuple[int, ...], data: type | tuple[()] = ()
-) -> None:
+def _check_file(file: object, name: str, others: str, data: type | tuple[()] = ()) -> None:
     """Raise TypeError or ValueError for what cannot be a standard stream of a command."""
     if isinstance(file, data) or hasattr(file, "fileno"):
         return
+    may_be = f"{others} or an open file"
     if isinstance(file, bool) or not isinstance(file, int):
-        raise TypeError(f"{name} cannot be of type {type(file).__name__}")
-    if file < 0 and file not in constants:
-        raise ValueError(
-            f"{name} cannot be {file}: it is a constant of amper, a descriptor or a file"
-        )
+        raise TypeError(f"{name} is {may_be}, not {type(file).__name__}")
+    constant = _CONSTANTS.get(file, str(file))
+    if file < 0 and constant not in others:
+        raise ValueError(f"{name} cannot be {constant}: it is {may_be}")

@@ -85,7 +85,12 @@ class Core:
 
     def enter_open(self) -> asyncio.AbstractEventLoop:
         """Do as `enter` does, for a new job. Raises ManagerClosed."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Only `spawn` can be called without one: it is no coroutine.
+            why = "no asyncio event loop runs here: call this within a coroutine"
+            raise RuntimeError(why) from None
         if loop is not self._loop:
             self._move(loop)
         if self.is_closed:

@@ -14,7 +14,7 @@ from amper.job.job import Job
 from amper.job.jobspec import find_job
 from amper.job.runner import Streams
 from amper.job.table import JobTable, closed_streams, output_of
-from amper.manager.arguments import absolute, checked_offset
+from amper.manager.arguments import absolute, checked_offset, checked_status
 from amper.manager.core import Core, local_runner
 from amper.manager.coroutines import own_streams
 from amper.manager.waiting import follow, replay
@@ -58,7 +58,7 @@ class Lookups:
         """
         self._core.catch_up()
         self._core.states.look_at_all()
-        wanted = None if status is None else JobStatus(status)
+        wanted = checked_status(status)
         directory = None if cwd is None else absolute(cwd)
         return [
             self._table.info(job)

@@ -63,9 +63,10 @@ NEVER_STARTED: Final = ExecResult(
 class JobManager(Lookups):
     """A table of jobs: coroutines, OS commands and work that runs elsewhere, with one vocabulary.
 
-    Use it as an async context manager: nothing that was started in the block outlives it. All
-    methods belong to one event loop and its thread. Ids that are not in the table are answered
-    with `None`, `False` or an empty list. What only looks is inherited from `Lookups`.
+    Use it as an async context manager: nothing that was started in the block outlives it. Without
+    a block, `aclose` does that; else commands run on when the program is over. All methods belong
+    to one event loop and its thread. Ids that are not in the table are answered with `None`,
+    `False` or an empty list. What only looks is inherited from `Lookups`.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class JobManager(Lookups):
 
         `finished_retention` is how many finished jobs stay after somebody got their result, newest
         first. `grace_period` is the time in seconds between SIGTERM and SIGKILL. `containment` is how
-        commands are held together, where `start` does not say it. `max_running`
-        bounds the commands and coroutines that run at once; more of them are queued. The next one
-        starts with the end of another, before those who wait for that one go on. A job that is
-        stopped keeps its place.
+        commands are held together, where `start` does not say it (and says what each level does).
+        `max_running` bounds the commands and coroutines that run at once; more of them are queued.
+        The next one starts with the end of another, before those who wait for that one go on. A job
+        that is stopped keeps its place.
         """
         self._containment: Containment = checked_containment(containment)
         super().__init__(
@@ -209,17 +210,17 @@ class JobManager(Lookups):
         numbers, and no more.
 
         After `timeout` seconds the job is killed, with code 124. `descendants` says what becomes of
-        processes that outlive the leader: they are left running (`kill` reaches them), or the job
-        lasts as long as they do, or they are killed with its end. `title` is what people read instead
-        of the command.
+        processes that outlive the leader: with `"leave"` they run on (`kill` reaches them), with
+        `"wait"` the job lasts as long as they do, with `"kill"` they are killed with its end. `title`
+        is what people read instead of the command.
 
-        With containment `group` a kill reaches the command's process group and, as far as they are
-        found, its descendants. With `tree` it runs under a shim, which reaches all that it ever
+        With containment `"group"` a kill reaches the command's process group and, as far as they are
+        found, its descendants. With `"tree"` it runs under a shim, which reaches all that it ever
         started and proves that nothing is left; it ends with this process, even by `kill -9`.
         Which process it is is known a few milliseconds after the start.
 
         `foreground` makes it a command of our own session and terminal, and thus of containment
-        `tree`. True: it is in front of the terminal from its first instruction, with our three
+        `"tree"`. True: it is in front of the terminal from its first instruction, with our three
         standard streams, until it ends or stops; `foreground(id)` waits for that. False: it is in the
         background, its input is ours, and it stops when it reads from the terminal.
 
@@ -273,8 +274,8 @@ class JobManager(Lookups):
     async def run(self, command: CommandLine, **options: Any) -> ExecResult:
         """Start a command and wait for it; the options are those of `start`.
 
-        If the caller is cancelled the job is killed. If the job is stopped, or removed while it runs,
-        this goes on waiting.
+        If the caller is cancelled the job is killed, and nobody waits for that. If the job is stopped,
+        or removed while it runs, this goes on waiting.
         """
         id = await self.start(command, **options)
         loop = self._core.enter()

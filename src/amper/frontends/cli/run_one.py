@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+
 from amper.frontends.cli import terminal
 from amper.frontends.cli.run import RunOptions
 from amper.frontends.cli.signals import SIGNALED, SignalRelay
@@ -37,5 +40,13 @@ async def _run(options: RunOptions, jobs: JobManager) -> int:
             modes.restore()
     # It could not be started; a command that runs writes to our standard error itself.
     if result.err:
-        print_error(result.err)
+        print_error(result.err + _hint(options.command))
     return result.code
+
+
+def _hint(command: list[str]) -> bytes:
+    """Say what whoever took the program's name for a line of shell may have wanted."""
+    line = command[0]
+    if len(command) > 1 or not any(letter.isspace() for letter in line):
+        return b""
+    return os.fsencode(f"amper: for a line of shell: amper run -- sh -c {shlex.quote(line)}\n")
