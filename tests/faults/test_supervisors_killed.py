@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from amper import PIPE, JobManager
+from amper import PIPE, JobId, JobManager
 from amper.supervisor import delivery
 from amper.supervisor.keepers import MOST_KEEPERS, Keeper
-from amper.supervisor.wire import send_load
+from amper.supervisor.wire import END, STARTING, Record, send_load
 from tests.handshakes import (
     is_zombie_or_gone,
     left_by,
@@ -23,6 +23,7 @@ from tests.handshakes import (
     said,
     state_of,
     turns,
+    turns_until,
     watching,
 )
 from tests.support import on_all_loops
@@ -235,3 +236,100 @@ async def test_with_shim_and_keeper_gone_the_group_is_still_killed() -> None:
         assert await jobs.kill(id)
         assert all(is_zombie_or_gone(pid) for pid in pids)
         assert not (await result_of(jobs, id)).ok
+
+
+async def gone(jobs: JobManager, id: JobId, shim: int, *, is_known: bool) -> None:
+    """Kill a job's keeper and shim, and let the manager hear of it or not."""
+    await killed(keeper_of(jobs))
+    await killed(shim)
+    while is_known and (await info_of(jobs, id)).containment == "tree":
+        await turns(1)
+
+
+async def end_leader(jobs: JobManager, id: JobId) -> None:
+    """Kill the leader of a job, and hear of it."""
+    leader, _ = await jobs.get_process_info(id) or (0, 0)
+    os.kill(leader, signal.SIGKILL)
+    await result_of(jobs, id)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+@on_a_loop
+async def test_with_shim_and_keeper_gone_a_daemon_is_still_killed(
+    *, is_over: bool, is_known: bool
+) -> None:
+    async with JobManager(containment="tree", grace_period=0.02) as jobs:
+        id = await jobs.start(unruly("daemons", 2))
+        pids = await said(jobs, id)
+        shim = await shim_of(jobs, id)
+        if is_over:
+            await end_leader(jobs, id)
+        await gone(jobs, id, shim, is_known=is_known)
+        assert await jobs.kill(id)
+        assert all(is_zombie_or_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+@on_a_loop
+async def test_with_shim_and_keeper_gone_no_daemon_outlives_the_block(
+    *, is_over: bool, is_known: bool
+) -> None:
+    async with JobManager(containment="tree", grace_period=0.02) as jobs:
+        id = await jobs.start(unruly("daemons", 2))
+        pids = await said(jobs, id)
+        shim = await shim_of(jobs, id)
+        if is_over:
+            await end_leader(jobs, id)
+        await gone(jobs, id, shim, is_known=is_known)
+    assert all(is_zombie_or_gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+@on_a_loop
+async def test_what_nobody_could_tell_to_run_is_found_by_its_mark(*, is_killed: bool) -> None:
+    """Shim and keeper die when it has been started, and before that could be told."""
+    with tree() as wild, pytest.MonkeyPatch.context() as patch:
+        async with JobManager(containment="tree", grace_period=0.02) as jobs:
+            await jobs.run("true")
+            keeper = keeper_of(jobs)
+            receive = delivery.Delivery.receive
+
+            def receive_one(its: delivery.Delivery) -> Record | None:
+                record = receive(its)
+                if record is not None and record.kind == STARTING:
+                    while not wild.tagged():
+                        os.sched_yield()
+                    for pid in (keeper, *record.numbers):
+                        os.kill(pid, signal.SIGKILL)
+                    patch.setattr(delivery.Delivery, "receive", lambda _: END)
+                return record
+
+            patch.setattr(delivery.Delivery, "receive", receive_one)
+            id = await jobs.start(unruly("run_tagged", wild.tag, "behave"))
+            await result_of(jobs, id)
+            assert await jobs.get_status_string(id) == "lost"
+            if is_killed:
+                assert await jobs.kill(id)
+                assert not wild.tagged()
+        assert not wild.tagged()
+
+
+@on_a_loop
+async def test_with_shim_and_keeper_gone_a_stop_from_outside_is_seen_when_somebody_asks() -> None:
+    async with JobManager(containment="tree", grace_period=0.02) as jobs:
+        id = await jobs.start(ASKED, stdin=PIPE)
+        await said(jobs, id)
+        await gone(jobs, id, await shim_of(jobs, id), is_known=True)
+        leader, _ = await jobs.get_process_info(id) or (0, 0)
+        os.kill(leader, signal.SIGSTOP)
+        await turns_until(lambda: state_of(leader) == "T")
+        assert await jobs.get_status_string(id) == "stopped"
+        os.kill(leader, signal.SIGCONT)
+        assert await jobs.get_status_string(id) == "running"
+        assert await jobs.stop(id)
+        assert await jobs.wait(id) is None
+        assert await jobs.resume(id)
+        assert await jobs.close_stdin(id)
+        assert (await result_of(jobs, id)).code in (7, 1)

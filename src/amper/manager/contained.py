@@ -16,7 +16,7 @@ from amper.job.job import CommandJob
 from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
 from amper.process.command import Command
-from amper.process.group import ProcessGroup
+from amper.process.group import ProcessGroup, no_group
 from amper.process.reap import Exit
 from amper.process.scan import Look
 from amper.process.spawn import CannotStart
@@ -94,7 +94,11 @@ class ContainedRunner(CommandRunner):
         self._be_confirmed()
         assert isinstance(self.job, CommandJob)
         self.job.containment = "group"
-        if self.cascade is not None:
+        self.reports.runs(self)
+        if self.command is not None and not self.command.pid:
+            # It may have been forked, and nobody can say which process it would be, but by its mark.
+            self.add_group(no_group())
+        elif self.cascade is not None:
             self.cascade.groups_added()
         elif self._exit is not None and not self.is_over and self.command is not None:
             # The leader is over, and who was to say that the rest is, is gone.

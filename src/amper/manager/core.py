@@ -240,9 +240,10 @@ class Core:
                 self._start_queued()
 
     def runs(self, runner: LocalRunner) -> None:
-        """A command runs, of which only the kernel knows when it stops, and which no shim contains."""
+        """A command runs, or has left what runs, and no shim contains it or tells when it stops."""
         self.escapes.are_possible = True
-        self.states.add(runner)
+        if not runner.is_over:
+            self.states.add(runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
         """Take note that a job was stopped, from its runner."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from amper.job.job import Job
 from amper.manager.killing import KILL_LIMIT, Cascade
 from amper.manager.runner import LocalRunner
-from amper.process.group import ProcessGroup
+from amper.process.group import no_group
 from amper.process.kernel import Kernel
 from amper.process.scan import Look
 from amper.values import EndedBy, JobId
@@ -34,8 +34,8 @@ class Escaped(LocalRunner):
         self._escapes = escapes
         self._id = id
         self._mark = mark
-        # The command's group is gone. One that is closed reaches nobody, and lets the mark be swept.
-        self.groups = (ProcessGroup(0, -1, is_child=True),)
+        # The command's group is gone.
+        self.groups = (no_group(),)
 
     @property
     def mark(self) -> bytes:

@@ -197,12 +197,15 @@ class Cascade(Verdict):
     def groups_added(self) -> None:
         """There is more to be ended than before, and it has not been asked."""
         if self.outcome is None and self._next_step != "ask":
-            known = len(self._watches)
+            groups, sweeps = len(self._watches), len(self._sweeps)
             self._watch_groups()
             first = signal.SIGKILL if self._has_insisted else signal.SIGTERM
-            for watch in self._watches[known:]:
+            for watch in self._watches[groups:]:
                 watch.group.signal(first)
                 watch.group.signal(signal.SIGCONT)
+            for sweep in self._sweeps[sweeps:]:
+                self._is_swept = False
+                sweep.signal(first, signal.SIGCONT)
             self._check()
 
     def abandon(self) -> None:

@@ -47,7 +47,7 @@ class Reports(Protocol):
         ...
 
     def runs(self, runner: LocalRunner) -> None:
-        """Read from the kernel, when somebody asks, whether `runner` is stopped."""
+        """No shim has what runs there: read from the kernel whether it is stopped, when somebody asks."""
         ...
 
     def job_stopped(self, runner: LocalRunner) -> None:

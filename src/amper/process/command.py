@@ -243,7 +243,7 @@ class Command:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
             raise
-        self.group = ProcessGroup(self.pid, self._pidfd, is_child=True)
+        self.group = ProcessGroup(self.pid, self._pidfd, is_child=True, leads_session=True)
         self._kernel.scanner.leaders.add(self.pid)
 
     def _unwatch(self) -> None:

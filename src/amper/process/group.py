@@ -50,15 +50,23 @@ reap_leader_late: Final = not _can_signal_groups()
 class ProcessGroup:
     """A process group and the proof of its identity. Whoever makes one closes it."""
 
-    __slots__ = ("_is_child", "_pidfd", "_witness", "pgid")
+    __slots__ = ("_is_child", "_pidfd", "_witness", "leads_session", "pgid")
 
     def __init__(
-        self, pgid: int, pidfd: int, *, witness: int | None = None, is_child: bool = False
+        self,
+        pgid: int,
+        pidfd: int,
+        *,
+        witness: int | None = None,
+        is_child: bool = False,
+        leads_session: bool = False,
     ) -> None:
         self.pgid = pgid
         self._pidfd = pidfd
         self._witness = pgid if witness is None else witness
         self._is_child = is_child
+        self.leads_session = leads_session
+        """Whether its leader is a command of ours, which led the session of the same number."""
 
     @classmethod
     def find(cls, pgid: int, reserve: Reserve, member: int | None = None) -> ProcessGroup | None:
@@ -86,11 +94,6 @@ class ProcessGroup:
                 return cls(pgid, pidfd, witness=pid)
             os.close(pidfd)
         return None
-
-    @property
-    def leads_session(self) -> bool:
-        """Whether its leader is a command of ours, which led the session of the same number."""
-        return self._is_child
 
     @property
     def is_closed(self) -> bool:
@@ -158,6 +161,11 @@ class ProcessGroup:
             return os.getpgid(self._witness) == self.pgid
         except OSError:
             return False
+
+
+def no_group() -> ProcessGroup:
+    """Return one that reaches nobody, for a command of which only its session's mark is known."""
+    return ProcessGroup(0, -1, leads_session=True)
 
 
 class Mourner(Protocol):

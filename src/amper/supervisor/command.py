@@ -90,6 +90,7 @@ class ContainedCommand(Command):
         "_is_launched",
         "_is_told",
         "_leader",
+        "_leads_session",
         "_shim",
         "_status",
         "_witness",
@@ -103,6 +104,7 @@ class ContainedCommand(Command):
         self._delivery = Delivery(keepers, kernel.poller, self)
         self._shim = 0
         self._leader = -1
+        self._leads_session = False
         self._status: ExitStatus | None = None
         self._exit: Exit | None = None
         self._failure: CannotStart | None = None
@@ -160,6 +162,7 @@ class ContainedCommand(Command):
         if program.reason is not None:
             raise CannotStart(NOT_EXECUTABLE, program.reason)
         program.audit()
+        self._leads_session = program.session == "own"
         self._delivery.send_off(program, (stdin, stdout, stderr))
         if self._failure is not None:
             raise self._failure
@@ -215,7 +218,7 @@ class ContainedCommand(Command):
         pidfd = record.fds[0] if record.fds else self._held_leader()
         if pidfd is not None:
             self._leader = pidfd
-            self.group = ProcessGroup(self.pid, pidfd)
+            self.group = ProcessGroup(self.pid, pidfd, leads_session=self._leads_session)
         self._owner.leader_started()
 
     def _held_leader(self) -> int | None:
@@ -270,11 +273,6 @@ class ContainedCommand(Command):
     def _go_adrift(self) -> None:
         """Shim and keeper are gone; init has what is left."""
         self._delivery.let_go()
-        if not self.pid:
-            # It may have been forked, and nobody can say which process it would be.
-            self._exit = UNKNOWN
-            self.is_gone = True
-            return
         self.is_adrift = True
         if self._status is not None and self._exit is None:
             self._exit = Exit(self._status, None)
