@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, as a process of its own, and return its exit code."""
+    try:
+        import amper.process  # noqa: F401 - it is for one kind of system, and says so.
+    except ImportError as error:
+        sys.stderr.write(f"amper: {error}\n")
+        return 1
     # Until there are jobs, there is nothing to do about Ctrl-C but to die of it, without a word.
     # It comes first because it may be pressed during the imports.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
