@@ -26,6 +26,7 @@ from tests.work import (
     give,
     history,
     info_of,
+    no_complaints,
     turn,
 )
 
@@ -89,7 +90,9 @@ LOOKS: dict[str, Callable[[JobManager, JobId], Coroutine[Any, Any, Any]]] = {
 
 
 @pytest.mark.parametrize("look", list(LOOKS))
-def test_a_loop_that_was_closed_under_its_tasks_is_noticed_at_the_first(look: str) -> None:
+def test_a_loop_that_was_closed_under_its_tasks_is_noticed_at_the_first(
+    look: str, caplog: pytest.LogCaptureFixture
+) -> None:
     jobs = JobManager()
 
     async def first() -> JobId:
@@ -103,8 +106,9 @@ def test_a_loop_that_was_closed_under_its_tasks_is_noticed_at_the_first(look: st
         await jobs.aclose()
 
     id = run_and_leave("asyncio", first())
-    run(second(id))
-    gc.collect()
+    with no_complaints(caplog):
+        run(second(id))
+        gc.collect()
 
 
 @every_loop

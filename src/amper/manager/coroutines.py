@@ -205,8 +205,11 @@ class CoroutineRunner(LocalRunner):
     def loop_closed(self) -> None:
         if self.is_over or not self.loop.is_closed():
             return
-        if self._task is not None:
-            _live_tasks.discard(self._task)
+        task, self._task = self._task, None
+        if task is not None:
+            _live_tasks.discard(task)
+            # What became of it is in the table, and asyncio, which would complain, has no other switch.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         self.claim(EndedBy("loop_closed"))
         self.give_up()
 
