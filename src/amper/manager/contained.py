@@ -138,8 +138,8 @@ class ContainedRunner(CommandRunner):
 
     def ask_to_resume(self) -> bool:
         # The groups are signalled by whoever asks. Only what the shim reports comes after its report
-        # of the stop, should that be under way.
-        return self._has_shim
+        # of the stop, should that be under way; of those that the leader has left it reports neither.
+        return self._has_shim and self._exit is None
 
     def _has_descendants(self, command: Command) -> bool:
         return self._has_shim or super()._has_descendants(command)
