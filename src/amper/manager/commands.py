@@ -74,6 +74,12 @@ class CommandOptions:
             raise ValueError('descendants must be "leave", "wait" or "kill"')
         if self.pty is not None and (self.stdout != PIPE or self.stderr not in (PIPE, STDOUT)):
             raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
+        if self.pty is not None and not (
+            isinstance(self.stdin, bytes) or self.stdin in (PIPE, DEVNULL)
+        ):
+            raise ValueError(
+                "what a job reads from a terminal of its own is typed: give it no file"
+            )
 
 
 class CommandRunner(LocalRunner):
