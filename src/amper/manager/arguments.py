@@ -64,6 +64,13 @@ def checked_title(title: str | None, text: str) -> str:
     return title
 
 
+def checked_words(text: str | None, name: str) -> str | None:
+    """Return what somebody says of an end: it is for people, and goes into JSON."""
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"{name} is a str, not {type(text).__name__}")
+    return text
+
+
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
     """Return where a command runs; None if somebody has deleted the directory that we are in."""
     try:
