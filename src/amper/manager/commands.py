@@ -334,7 +334,8 @@ class CommandRunner(LocalRunner):
         assert command is not None
         self._exit = exit
         group = command.group
-        if group is not None and group.is_closed:
+        if group is not None and group.is_closed and self.cascade is None:
+            # One that has not taken its first step needs it, to look for daemons.
             self.remove_group(group)
         if self._descendants == "leave" or not self._has_descendants(command):
             # Whoever hears of that lets a cascade go on, too.
