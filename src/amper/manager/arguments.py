@@ -18,6 +18,9 @@ from amper.values import Containment
 LONGEST_DELAY = 1e9
 """Thirty years: no event loop can count much further, and nobody will see the difference."""
 
+LARGEST_PID = 2**31 - 1
+"""The kernel takes no larger number."""
+
 
 def checked_facts(command: str, name: str | None, tags: Iterable[str]) -> Facts | None:
     """Check what a job is called; None if that is all there is to say about it."""
@@ -85,7 +88,7 @@ def check_process(pid: int, pgid: int) -> None:
     check_pgid(pgid)
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError(f"a pid is an int, not {type(pid).__name__}")
-    if pid <= 0:
+    if not 0 < pid <= LARGEST_PID:
         raise ValueError(f"{pid} is no process")
 
 
@@ -93,7 +96,7 @@ def check_pgid(pgid: int) -> None:
     """Refuse what `kill` would take for something else: every process, or our own group."""
     if isinstance(pgid, bool) or not isinstance(pgid, int):
         raise TypeError(f"a process group is an int, not {type(pgid).__name__}")
-    if pgid <= 1:
+    if not 1 < pgid <= LARGEST_PID:
         raise ValueError(f"{pgid} is no process group of a job")
 
 
