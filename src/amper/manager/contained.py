@@ -12,6 +12,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
+from amper.flow.stream import wake
 from amper.job.job import CommandJob
 from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
@@ -30,7 +31,11 @@ class ContainedRunner(CommandRunner):
     is_contained = True
     is_confirmed = False
     command: ContainedCommand | None
-    _curious: Sequence[asyncio.Future[None]] = ()
+
+    def __init__(self, options: CommandOptions) -> None:
+        super().__init__(options)
+        self._curious: list[asyncio.Future[None]] = []
+        """Those of any thread who want to know which process it is."""
 
     def _command(self, options: CommandOptions) -> ContainedCommand:
         reports = self.reports
@@ -154,19 +159,15 @@ class ContainedRunner(CommandRunner):
     async def confirmed(self) -> None:
         while not self.is_confirmed and not self.is_over:
             waiter = asyncio.get_running_loop().create_future()
-            self._curious = (*self._curious, waiter)
-            await waiter
+            self._curious.append(waiter)
+            # In another thread it may have become known after the look, and before this one was seen.
+            if not self.is_confirmed:
+                await waiter
 
     def _be_confirmed(self) -> None:
         self.is_confirmed = True
-        curious, self._curious = self._curious, ()
-        for waiter in curious:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def loop_closed(self) -> None:
-        self._curious = ()
-        super().loop_closed()
+        while self._curious:
+            wake(self._curious.pop())
 
     def discard(self) -> None:
         self._be_confirmed()
