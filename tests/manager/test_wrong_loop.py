@@ -117,6 +117,8 @@ async def test_what_a_look_of_another_thread_finds_is_for_our_loop_to_record() -
         with watching(*await said(jobs, id)) as process:
             waiting = asyncio.ensure_future(jobs.wait(id))
             await turns(2)
+            # Our loop looks once, a little after the wait has begun.
+            await turns_until(lambda: jobs._core.states._timer is None)
             process.signal(signal.SIGSTOP)
             await turns_until(lambda: state_of(process.pid) == "T")
 
