@@ -241,11 +241,15 @@ def holding_itself() -> list[object]:
         (holding_itself(), "[[...]]"),
         (Unprintable(), "<Unprintable>"),
         ([1, Unprintable()], "<list>"),
+        ([-(10**600)], [-(10**600)]),
+        ([10**5000], ["<int of 16610 bits>"]),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_data_is_json_or_described(data: object, described: object) -> None:
-    assert ExecResult(0, data=data).to_dict()["data"] == described
+    fields = ExecResult(0, data=data).to_dict()
+    assert fields["data"] == described
+    assert json.loads(json.dumps(fields, allow_nan=False)) == fields
 
 
 def test_no_data_is_left_out() -> None:

@@ -335,6 +335,10 @@ class StreamStats:
         }
 
 
+_LONGEST_INT: Final = 2048
+"""Bits: fewer digits than the smallest limit that can be set (`sys.set_int_max_str_digits`)."""
+
+
 def utc(seconds: float) -> datetime:
     """Return the aware UTC datetime of `seconds` since the epoch."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -384,6 +388,9 @@ def _jsonable(value: Any) -> Any:
     match value:
         case float() if not math.isfinite(value):
             return str(value)
+        case int() if value.bit_length() > _LONGEST_INT:
+            # Python refuses to write out, and to read, one of thousands of digits.
+            return f"<int of {value.bit_length()} bits>"
         case None | bool() | int() | float() | str():
             return value
         case list() | tuple():

@@ -50,6 +50,13 @@ def test_who_asks_after_the_fact_hears_at_once() -> None:
     run_virtually(wait())
 
 
+def test_a_reason_is_text() -> None:
+    token = CancellationToken()
+    with pytest.raises(TypeError, match="a reason is a str, not ValueError"):
+        token.cancel(ValueError("too slow"))  # type: ignore[arg-type]
+    assert not token.is_cancelled
+
+
 @on_all_loops
 async def test_every_waiter_goes_on() -> None:
     token = CancellationToken()

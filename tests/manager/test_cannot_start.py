@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,11 @@ async def test_a_file_that_is_closed_leaves_no_job_that_runs_for_ever(tmp_path: 
         (["true"], {"timeout": float("nan")}, ValueError),
         (["true"], {"timeout": "5"}, TypeError),
         (["true"], {"descendants": "adopt"}, ValueError),
+        (["true"], {"pass_fds": [-1]}, ValueError),
+        (["true"], {"pass_fds": ["1"]}, TypeError),
+        (["true"], {"pass_fds": [-1], "containment": "tree"}, ValueError),
+        (["true"], {"pty": True, "stdin": 0}, ValueError),
+        (["true"], {"pty": True, "stdin": sys.__stdin__}, ValueError),
         (["true"], {"name": 5}, TypeError),
         (["true"], {"tags": "abc"}, TypeError),
         (["true"], {"cwd": 5}, TypeError),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amper import DEVNULL, PIPE, STDOUT, JobManager
+from amper.manager.contained import ContainedRunner
 from amper.supervisor import keepers
 from amper.values import Containment
 from tests.handshakes import (
@@ -26,6 +27,7 @@ from tests.handshakes import (
     put_forward,
     result_of,
     said,
+    state_of,
     turns_until,
     watching,
 )
@@ -98,6 +100,28 @@ async def test_a_job_may_last_as_long_as_its_daemons_do() -> None:
             assert await jobs.wait(id, timeout=0) is None
             left.signal(signal.SIGKILL)
             assert (await result_of(jobs, id)).ok
+
+
+@on_a_loop
+async def test_a_job_that_lasts_as_long_as_its_descendants_is_stopped_and_resumed_through_them() -> (
+    None
+):
+    """Of those the shim tells no stop and no continue."""
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(unruly("fork_and_leave"), descendants="wait")
+        with watching(*await said(jobs, id)) as left:
+            job = jobs.table.get(id)
+            assert job is not None
+            runner = job.runner
+            assert isinstance(runner, ContainedRunner)
+            await turns_until(lambda: runner._exit is not None)
+            assert await jobs.stop(id)
+            assert state_of(left.pid) == "T"
+            assert await jobs.get_status_string(id) == "stopped"
+            assert await jobs.resume(id)
+            assert state_of(left.pid) != "T"
+            assert await jobs.get_status_string(id) == "running"
+        assert await history(jobs, id) == ["started", "stopped", "resumed"]
 
 
 @on_a_loop

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 
 import pytest
 
 from amper import JobId, JobManager
 from amper.manager import escaped, killing
 from amper.process.scan import ProcessScanner
-from tests.handshakes import Process, result_of, said, watching
+from tests.handshakes import Process, result_of, said, turns_until, watching
 from tests.places import everywhere
 from tests.support import on_all_loops
 from tests.unruly import unruly
@@ -93,6 +94,28 @@ async def test_a_kill_that_waits_for_a_daemon_is_joined_also_when_its_job_is_ove
                 await jobs.aclose(grace_period=0)
             assert daemon.is_dead
             assert await first
+
+
+@pytest.mark.parametrize("way", ["kill", "aclose"])
+@everywhere
+async def test_a_daemon_is_reached_also_if_its_leader_ends_just_before_the_first_step(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nothing is left of the group, by which the job was found to be one that can be killed."""
+    async with JobManager(grace_period=1000) as jobs:
+        id = await jobs.start(unruly("daemons", 1))
+        pid, _ = await jobs.get_process_info(id) or (0, 0)
+        (left,) = await said(jobs, id)
+        with watching(pid) as leader, watching(left) as daemon:
+            with monkeypatch.context() as patch:
+                patch.setattr(killing, "STEPS_PER_TURN", 0)
+                end = jobs.kill(id) if way == "kill" else jobs.aclose()
+                ending = asyncio.ensure_future(end)
+                await turns_until(lambda: bool(jobs._core.steps.any_cascade()))
+                leader.signal(signal.SIGKILL)
+                await result_of(jobs, id)
+            assert await ending is (True if way == "kill" else None)
+            assert daemon.is_dead
 
 
 @on_all_loops

@@ -31,6 +31,23 @@ from tests.unruly import unruly
 from tests.work import endless, info_of, on_a_loop, turn
 
 
+@on_a_loop
+async def test_who_ended_a_job_and_why_is_told_in_words() -> None:
+    async with JobManager() as jobs:
+        id = jobs.spawn("work", endless())
+        wrong: Any = ValueError("too slow")
+        for call in (
+            jobs.kill(id, reason=wrong),
+            jobs.kill(id, by=wrong),
+            jobs.cancel(id, reason=wrong),
+            jobs.aclose(reason=wrong),
+        ):
+            with pytest.raises(TypeError, match="is a str, not ValueError"):
+                await call
+        assert await jobs.get_status_string(id) == "running"
+        assert jobs.spawn("more", endless()) == id + 1
+
+
 @everywhere
 async def test_a_killed_job_is_dead_when_kill_returns_and_it_is_on_record_who_did_it() -> None:
     async with JobManager() as jobs:

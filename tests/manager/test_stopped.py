@@ -209,7 +209,7 @@ async def test_groups_are_kept_in_order_and_once() -> None:
         assert await jobs.job_pgids(UNKNOWN) == []
 
 
-@pytest.mark.parametrize("pgid", [1, 0, -1, -NO_PROCESS, True])
+@pytest.mark.parametrize("pgid", [1, 0, -1, -NO_PROCESS, True, 2**31, 2**64])
 @on_a_loop
 async def test_what_kill_would_take_for_everybody_or_ourselves_is_no_group(pgid: int) -> None:
     async with JobManager() as jobs:
@@ -244,9 +244,9 @@ async def test_a_process_and_a_group_are_numbers(bad: Any) -> None:
         assert await jobs.get_process_info(id) is None
 
 
-@pytest.mark.parametrize("pid", [0, -1])
+@pytest.mark.parametrize("pid", [0, -1, 2**31])
 @on_a_loop
-async def test_a_pid_is_above_zero(pid: int) -> None:
+async def test_a_pid_is_above_zero_and_one_of_the_kernels(pid: int) -> None:
     async with JobManager() as jobs:
         with pytest.raises(ValueError, match=str(pid)):
             await jobs.register_stopped("vi", pid, A)

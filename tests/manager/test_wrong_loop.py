@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,16 +15,20 @@ from amper import (
     CancellationToken,
     ExecResult,
     JobId,
+    JobInfo,
     JobManager,
     WrongLoop,
     oneshot,
 )
-from tests.handshakes import result_of
-from tests.support import run
+from amper.manager.contained import ContainedRunner
+from tests.handshakes import result_of, said, state_of, turns, turns_until, watching
+from tests.support import on_all_loops, run
+from tests.unruly import unruly
 from tests.work import (
     NO_PROCESS,
     endless,
     give,
+    history,
 )
 
 
@@ -101,6 +107,59 @@ def test_a_manager_can_be_made_where_no_loop_runs_and_used_by_a_thread() -> None
     thread.join()
     assert seen == [5]
     assert [job.command for job in jobs.table.jobs()] == ["work"]
+
+
+@on_all_loops
+async def test_what_a_look_of_another_thread_finds_is_for_our_loop_to_record() -> None:
+    """Whoever waits here could not be told by it: from another thread no future may be settled."""
+    async with JobManager() as jobs:
+        id = await jobs.start(unruly("behave"))
+        with watching(*await said(jobs, id)) as process:
+            waiting = asyncio.ensure_future(jobs.wait(id))
+            await turns(2)
+            # Our loop looks once, a little after the wait has begun.
+            await turns_until(lambda: jobs._core.states._timer is None)
+            process.signal(signal.SIGSTOP)
+            await turns_until(lambda: state_of(process.pid) == "T")
+
+            async def look() -> JobInfo | None:
+                await jobs.list()
+                await jobs.running_count()
+                await jobs.last_stopped()
+                assert await jobs.get_status_string(id) == "stopped"
+                return await jobs.get(id)
+
+            seen = await asyncio.to_thread(asyncio.run, look())
+            assert seen is not None
+            assert seen.status == "stopped"
+            assert await history(jobs, id) == ["started"]
+            assert await jobs.last_stopped() == id
+            assert await waiting is None
+
+
+@on_all_loops
+async def test_another_thread_may_ask_for_the_process_of_a_contained_job() -> None:
+    """Which is not known yet, and is told across the threads."""
+    async with JobManager(containment="tree") as jobs:
+        id = await jobs.start(unruly("behave"))
+        job = jobs.table.get(id)
+        assert job is not None
+        assert isinstance(job.runner, ContainedRunner)
+        asked = threading.Event()
+
+        async def ask() -> tuple[int, int] | None:
+            asking = asyncio.ensure_future(jobs.get_process_info(id))
+            await turns(1)
+            asked.set()
+            async with asyncio.timeout(5):
+                return await asking
+
+        loop = asyncio.get_running_loop()
+        elsewhere = loop.run_in_executor(None, partial(asyncio.run, ask(), debug=True))
+        # Our loop, which would hear of it, stands still meanwhile.
+        assert asked.wait(5)
+        assert not job.runner.is_confirmed
+        assert await elsewhere == await jobs.get_process_info(id) is not None
 
 
 def test_any_thread_may_look_into_the_table() -> None:

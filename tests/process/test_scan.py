@@ -185,12 +185,17 @@ def ask(scanner: ProcessScanner) -> asyncio.Future[Look]:
     return found
 
 
+async def marks(scanner: ProcessScanner) -> dict[bytes, list[int]]:
+    found: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
+    scanner.ask_for_marks(found.set_result)
+    return (await found).marks
+
+
 @on_all_loops
 async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     with leading("AMPER_JOB=a-1 sh -c 'echo ready $$; exec sleep 1000'") as (_, (marked,)):
-        # While it executes something it has no environment.
         await turns_until(lambda: Path(f"/proc/{marked}/comm").read_bytes() == b"sleep\n")
         plain, asked = ask(scanner), asyncio.get_running_loop().create_future()
         assert (await plain).marks == {}
@@ -201,6 +206,44 @@ async def test_marks_are_read_only_for_those_who_ask_for_them() -> None:
         assert read_mark(NO_PROCESS, Reserve()) is None
         stat = look.stats[marked]
         assert (stat.session, stat.is_stopped) == (os.getsid(marked), False)
+
+
+@on_all_loops
+async def test_a_mark_is_read_of_one_that_executes_programs_without_end(tmp_path: Path) -> None:
+    """In the midst of that a process has no environment that could be read."""
+    script = tmp_path / "again"
+    script.write_text(f"exec sh {script}")
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    with leading(f"AMPER_JOB=a-4 sh -c 'echo ready $$; exec sh {script}'") as (_, (marked,)):
+        for _ in range(100):
+            assert (await marks(scanner))[b"a-4"] == [marked]
+
+
+@on_a_loop
+async def test_one_without_any_environment_is_not_taken_for_one_that_executes_a_program() -> None:
+    with leading("exec env -i sh -c 'echo ready $$; kill -STOP $$'") as (_, (bare,)):
+        assert read_mark(bare, Reserve()) is None
+
+
+@on_a_loop
+async def test_a_look_does_not_wait_for_ever_for_a_program_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From a disk that does not answer, as it may be."""
+    monkeypatch.setattr(scan, "LONGEST_EXEC", 0.01)
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    sleeper = "AMPER_JOB=a-5 sh -c 'echo ready $$; kill -STOP $$'"
+    with leading(sleeper) as (group, (stuck,)), leading(sleeper) as (_, (other,)):
+        read = scan._read_mark
+        monkeypatch.setattr(
+            scan, "_read_mark", lambda pid: scan.EXECUTING if pid == stuck else read(pid)
+        )
+        found = await marks(scanner)
+        assert scan.EXECUTING not in found
+        assert found[b"a-5"] == [other]
+        assert stuck in (await ask(scanner)).groups[group]
 
 
 @on_all_loops

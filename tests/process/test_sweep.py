@@ -8,9 +8,12 @@ import os
 import signal
 from collections.abc import Iterator
 
+import pytest
+
+from amper.process import sweep
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
-from amper.process.scan import ticks_now
+from amper.process.scan import EXECUTING, read_mark, ticks_now
 from amper.process.sweep import Sweep
 from tests.handshakes import leading, turns_until, watching
 from tests.support import on_all_loops
@@ -116,4 +119,28 @@ async def test_one_that_was_closed_tells_nobody_and_holds_nobody() -> None:
         with watching(orphan) as process:
             assert not process.is_dead
         assert told.count == 0
+        group.close()
+
+
+@on_all_loops
+async def test_one_in_the_midst_of_an_exec_is_looked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody can tell at that moment whether it carries the mark that it has just been seen with."""
+    program = "AMPER_JOB=a-6 setsid sh -c 'echo ready $$; exec sleep 1000' & wait"
+    with kernel() as opened, leading(program) as (pid, (marked,)):
+        answers = [EXECUTING]
+        monkeypatch.setattr(
+            sweep,
+            "read_mark",
+            lambda pid, reserve: answers.pop() if answers else read_mark(pid, reserve),
+        )
+        told, group = Told(), led_by(pid)
+        swept = Sweep(GroupWatch(group, opened, Told()), b"a-6", opened, told)
+        with watching(marked) as process:
+            swept.signal(signal.SIGKILL)
+            await turns_until(lambda: swept.is_gone)
+            assert process.is_dead
+        assert (answers, told.count) == ([], 1)
+        swept.close()
         group.close()

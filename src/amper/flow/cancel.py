@@ -41,7 +41,12 @@ class CancellationToken:
         return self._requests[0] if self._requests else None
 
     def cancel(self, reason: str | None = None) -> None:
-        """Ask to stop: this token and all below it. Once is enough, and any thread may."""
+        """Ask to stop: this token and all below it. Once is enough, and any thread may.
+
+        Raises TypeError for a reason that is no text.
+        """
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"a reason is a str, not {type(reason).__name__}")
         tokens: list[CancellationToken] = [self]
         # A loop, because there may be more generations than calls can be nested.
         for token in tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
 from typing import Final
 
@@ -97,8 +98,8 @@ class Pace:
         self._count = 0
         while self._waiting and self._count < STARTS_PER_TURN:
             waiter = self._waiting.popleft()
-            # Whoever was cancelled meanwhile forks nothing.
-            if not waiter.done():
+            # Whoever was cancelled meanwhile forks nothing; a signal handler may do that at any time.
+            with contextlib.suppress(asyncio.InvalidStateError):
                 waiter.set_result(None)
                 self._count += 1
         if self._count and self._loop is not None:

@@ -18,6 +18,9 @@ from amper.values import Containment, JobStatus
 LONGEST_DELAY = 1e9
 """Thirty years: no event loop can count much further, and nobody will see the difference."""
 
+LARGEST_PID = 2**31 - 1
+"""The kernel takes no larger number."""
+
 
 def checked_facts(command: str, name: str | None, tags: Iterable[str]) -> Facts | None:
     """Check what a job is called; None if that is all there is to say about it."""
@@ -72,6 +75,13 @@ def checked_title(title: str | None, text: str) -> str:
     return title
 
 
+def checked_words(text: str | None, name: str) -> str | None:
+    """Return what somebody says of an end: it is for people, and goes into JSON."""
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"{name} is a str, not {type(text).__name__}")
+    return text
+
+
 def absolute(cwd: str | os.PathLike[str] | None) -> str | None:
     """Return where a command runs; None if somebody has deleted the directory that we are in."""
     try:
@@ -86,7 +96,7 @@ def check_process(pid: int, pgid: int) -> None:
     check_pgid(pgid)
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError(f"a pid is an int, not {type(pid).__name__}")
-    if pid <= 0:
+    if not 0 < pid <= LARGEST_PID:
         raise ValueError(f"{pid} is no process")
 
 
@@ -94,7 +104,7 @@ def check_pgid(pgid: int) -> None:
     """Refuse what `kill` would take for something else: every process, or our own group."""
     if isinstance(pgid, bool) or not isinstance(pgid, int):
         raise TypeError(f"a process group is an int, not {type(pgid).__name__}")
-    if pgid <= 1:
+    if not 1 < pgid <= LARGEST_PID:
         raise ValueError(f"{pgid} is no process group of a job")
 
 

@@ -76,6 +76,12 @@ class CommandOptions:
             raise ValueError('descendants must be "leave", "wait" or "kill"')
         if self.pty is not None and (self.stdout != PIPE or self.stderr not in (PIPE, STDOUT)):
             raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
+        if self.pty is not None and not (
+            isinstance(self.stdin, bytes) or self.stdin in (PIPE, DEVNULL)
+        ):
+            raise ValueError(
+                "what a job reads from a terminal of its own is typed: give it no file"
+            )
 
 
 class CommandRunner(LocalRunner):
@@ -330,7 +336,8 @@ class CommandRunner(LocalRunner):
         assert command is not None
         self._exit = exit
         group = command.group
-        if group is not None and group.is_closed:
+        if group is not None and group.is_closed and self.cascade is None:
+            # One that has not taken its first step needs it, to look for daemons.
             self.remove_group(group)
         if self._descendants == "leave" or not self._has_descendants(command):
             # Whoever hears of that lets a cascade go on, too.

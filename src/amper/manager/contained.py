@@ -12,6 +12,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
+from amper.flow.stream import wake
 from amper.job.job import CommandJob
 from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
@@ -30,7 +31,11 @@ class ContainedRunner(CommandRunner):
     is_contained = True
     is_confirmed = False
     command: ContainedCommand | None
-    _curious: Sequence[asyncio.Future[None]] = ()
+
+    def __init__(self, options: CommandOptions) -> None:
+        super().__init__(options)
+        self._curious: list[asyncio.Future[None]] = []
+        """Those of any thread who want to know which process it is."""
 
     def _command(self, options: CommandOptions) -> ContainedCommand:
         reports = self.reports
@@ -142,8 +147,8 @@ class ContainedRunner(CommandRunner):
 
     def ask_to_resume(self) -> bool:
         # The groups are signalled by whoever asks. Only what the shim reports comes after its report
-        # of the stop, should that be under way.
-        return self._has_shim
+        # of the stop, should that be under way; of those that the leader has left it reports neither.
+        return self._has_shim and self._exit is None
 
     def _has_descendants(self, command: Command) -> bool:
         return self._has_shim or super()._has_descendants(command)
@@ -158,19 +163,15 @@ class ContainedRunner(CommandRunner):
     async def confirmed(self) -> None:
         while not self.is_confirmed and not self.is_over:
             waiter = asyncio.get_running_loop().create_future()
-            self._curious = (*self._curious, waiter)
-            await waiter
+            self._curious.append(waiter)
+            # In another thread it may have become known after the look, and before this one was seen.
+            if not self.is_confirmed:
+                await waiter
 
     def _be_confirmed(self) -> None:
         self.is_confirmed = True
-        curious, self._curious = self._curious, ()
-        for waiter in curious:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def loop_closed(self) -> None:
-        self._curious = ()
-        super().loop_closed()
+        while self._curious:
+            wake(self._curious.pop())
 
     def discard(self) -> None:
         self._be_confirmed()

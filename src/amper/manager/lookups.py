@@ -42,7 +42,9 @@ class Lookups:
     async def get(self, id: JobId) -> JobInfo | None:
         """Return a snapshot of a job."""
         job = self._current(id)
-        return None if job is None else self._table.info(job)
+        if job is None:
+            return None
+        return self._table.info(job) if self._core.states.can_tell else self._table.info_now(job)
 
     async def list(
         self,
@@ -112,7 +114,9 @@ class Lookups:
     async def get_status_string(self, id: JobId) -> str | None:
         """Return `queued`, `running`, `stopped`, `done:0`, `failed:CODE`, `killed:CODE` or `lost`."""
         job = self._current(id)
-        return None if job is None else job.status_string
+        if job is None or self._core.states.can_tell:
+            return None if job is None else job.status_string
+        return self._table.info_now(job).status_string
 
     async def get_process_info(self, id: JobId) -> tuple[int, int] | None:
         """Return the pid and the process group of a job that has a process."""

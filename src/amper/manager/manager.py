@@ -35,6 +35,7 @@ from amper.manager.arguments import (
     checked_size,
     checked_timeout,
     checked_title,
+    checked_words,
     usual_streams,
 )
 from amper.manager.channels import Channel, ChannelRunner, check_channel
@@ -403,9 +404,9 @@ class JobManager(Lookups):
         caller is cancelled, the job is killed all the same.
         """
         grace = self._checked_grace(grace_period)
+        ended_by = EndedBy("kill", checked_words(reason, "reason"), checked_words(by, "by"))
         self._core.enter()
         job, runner = self._reachable(id)
-        ended_by = EndedBy("kill", reason, by)
         if runner is None:
             return await self._core.escapes.kill(job, ended_by, grace)
         if job is not None and job.status is JobStatus.QUEUED:
@@ -422,6 +423,7 @@ class JobManager(Lookups):
         True if there was a token to cancel. The job's own token cancels its task, or starts for a
         command what `kill` does.
         """
+        checked_words(reason, "reason")
         self._core.enter()
         job = self._table.get(id)
         return job is not None and self._core.cancel(job, reason)
@@ -585,7 +587,8 @@ class JobManager(Lookups):
         A caller that is cancelled shortens the grace period to nothing, and gets its
         `CancelledError` when all is over.
         """
-        await self._closing.close(self._checked_grace(grace_period), reason)
+        grace = self._checked_grace(grace_period)
+        await self._closing.close(grace, checked_words(reason, "reason"))
 
     # Records and runners.
 

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
+from amper.flow.stream import is_running_here
 from amper.job.job import Job
 from amper.job.table import RUNNING, STOPPED, JobTable
 from amper.manager.runner import LocalRunner
@@ -80,12 +81,12 @@ class States:
     def look_closely(self, job: Job | None) -> None:
         """Bring a job up to date that somebody asks for."""
         runner = None if job is None else job.runner
-        if runner in self.commands and isinstance(runner, LocalRunner) and self._can_tell:
+        if runner in self.commands and isinstance(runner, LocalRunner) and self.can_tell:
             self._take(runner, runner.read_stop())
 
     def look_at_all(self) -> None:
         """Bring the whole table up to date, as far as notices tell, and a few jobs closely."""
-        if not self._can_tell:
+        if not self.can_tell:
             return
         commands = self.commands
         if is_any_notice():
@@ -104,9 +105,12 @@ class States:
         self._asked.clear()
 
     @property
-    def _can_tell(self) -> bool:
-        """Whether those who wait could be told: not when the loop they wait on is closed."""
-        return self._loop is not None and not self._loop.is_closed()
+    def can_tell(self) -> bool:
+        """Whether those who wait could be told: not if their loop is closed, or another thread runs it."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return False
+        return is_running_here(loop) or not loop.is_running()
 
     def _look_closely(self) -> None:
         self._timer = None

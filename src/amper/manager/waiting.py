@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import closing
@@ -48,7 +49,8 @@ class Verdict:
     def _tell(self) -> None:
         """Let those go on who wait for the outcome."""
         for waiter in self._waiters:
-            if not waiter.done():
+            # Some wait no more. A signal handler may cancel one at any time: to ask first would not do.
+            with contextlib.suppress(asyncio.InvalidStateError):
                 waiter.set_result(self.outcome is True)
 
 
@@ -140,7 +142,7 @@ def change_of(
 
 def wake(waiter: asyncio.Future[None]) -> None:
     """Let a waiter go on with nothing in hand: its time is up."""
-    if not waiter.done():
+    with contextlib.suppress(asyncio.InvalidStateError):
         waiter.set_result(None)
 
 

@@ -17,7 +17,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Set
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
@@ -56,6 +55,16 @@ MARK: Final = b"AMPER_JOB="
 """The environment variable by which the descendants of a command are known, wherever they went."""
 
 LONGEST_ENVIRONMENT: Final = 1 << 20
+
+EXECUTING: Final = b""
+"""Stands for the mark of a process that has left one program and has not begun the next: for the tenth
+of a millisecond that it takes it has no environment that could be read."""
+
+LONGEST_EXEC: Final = 0.1
+"""Seconds to wait for the end of that. A disk that does not answer may hold it up for ever."""
+
+_KERNEL_THREAD: Final = 0x00200000
+"""Among the flags of a process: it never has an environment."""
 
 _READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC
 
@@ -97,6 +106,13 @@ class Look:
         self.stats[pid] = stat
         self.groups.setdefault(stat.group, []).append(pid)
         self.sessions.setdefault(stat.session, []).append(pid)
+
+    def add_mark(self, pid: int, reserve: Reserve) -> bool:
+        """Put down the mark that a process carries, if any; False if nobody can tell at this moment."""
+        mark = read_mark(pid, reserve)
+        if mark:
+            self.marks.setdefault(mark, []).append(pid)
+        return mark != EXECUTING
 
 
 Listener = Callable[[Look], None]
@@ -258,8 +274,7 @@ def read_stat(pid: int, reserve: Reserve | None) -> Stat | None:
         text = _with_reserve(lambda: _read(pid), reserve)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command stands in parentheses and may itself hold any character.
-    fields = text[text.rindex(b")") + 2 :].split(b" ", 20)
+    fields = _fields(text, 20)
     # The first thread of a process may end before the others: then it looks like a zombie, but for
     # the number of threads.
     if fields[0] in b"ZXx" and int(fields[17]) <= 1:
@@ -274,7 +289,10 @@ def read_group(pid: int, reserve: Reserve) -> int | None:
 
 
 def read_mark(pid: int, reserve: Reserve) -> bytes | None:
-    """Return the mark in the environment that a process of our own user was executed with."""
+    """Return the mark in the environment that a process of our own user was executed with.
+
+    `EXECUTING` if nobody can tell at this moment.
+    """
     return _with_reserve(lambda: _read_mark(pid), reserve)
 
 
@@ -310,17 +328,21 @@ def _look(
             seen.update(names)
         if not new:
             break
+        executing: list[int] = []
         for count, pid in enumerate(new, 1):
             stat = read_stat(pid, reserve)
             if stat is not None:
                 found.add(pid, stat)
                 is_wanted = marked_since is not None and stat.started >= marked_since
-                if is_wanted and stat.group not in leaders:
-                    mark = _with_reserve(partial(_read_mark, pid), reserve)
-                    if mark is not None:
-                        found.marks.setdefault(mark, []).append(pid)
+                if is_wanted and stat.group not in leaders and not found.add_mark(pid, reserve):
+                    executing.append(pid)
             if count % slice == 0:
                 yield None
+        # Before the next listing: what they start as soon as they can is new in that.
+        patience = time.monotonic() + LONGEST_EXEC
+        while executing and time.monotonic() < patience:
+            yield None
+            executing = [pid for pid in executing if not found.add_mark(pid, reserve)]
     yield found
 
 
@@ -344,13 +366,18 @@ def ticks_now() -> int:
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND)
 
 
-def _read(pid: int) -> bytes:
+def _read(pid: int, size: int = 512) -> bytes:
     # A file object would look what it has opened, which takes as long as to read it.
     fd = os.open(f"/proc/{pid}/stat", _READ_ONLY)
     try:
-        return os.read(fd, 512)
+        return os.read(fd, size)
     finally:
         os.close(fd)
+
+
+def _fields(text: bytes, count: int = -1) -> list[bytes]:
+    """Return what follows the command, which stands in parentheses and may hold any character."""
+    return text[text.rindex(b")") + 2 :].split(b" ", count)
 
 
 def _read_mark(pid: int) -> bytes | None:
@@ -363,10 +390,24 @@ def _read_mark(pid: int) -> bytes | None:
             environment = b"\0" + read_all(fd, LONGEST_ENVIRONMENT)
         finally:
             os.close(fd)
+        if len(environment) == 1 and _is_executing(pid):
+            return EXECUTING
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     _, _, rest = environment.partition(b"\0" + MARK)
     return rest.partition(b"\0")[0] or None
+
+
+def _is_executing(pid: int) -> bool:
+    """Return whether a process, of which no environment was read, has none because of an exec.
+
+    The kernel puts down where the code ends when all else is in place. One that has really nothing in
+    its environment has one that ends where it begins.
+    """
+    fields = _fields(_read(pid, 1024))
+    end_of_code, begin, end = int(fields[24]), int(fields[47]), int(fields[48])
+    never_has_any = fields[0] in b"ZXx" or int(fields[6]) & _KERNEL_THREAD
+    return not never_has_any and (end_of_code == 0 or begin != end)
 
 
 def read_all(fd: int, most: int) -> bytes:

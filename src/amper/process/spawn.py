@@ -103,10 +103,13 @@ class Program:
     ) -> None:
         """Raise TypeError for what is no command, directory, environment or descriptor.
 
+        A negative descriptor raises ValueError: not every way to start a program would notice.
         The child gets the descriptors `pass_fds` under their own numbers, beside its three streams.
         """
         self.session = session
         self.passed_fds = tuple(sorted({index(fd) for fd in pass_fds})) if pass_fds else ()
+        if self.passed_fds and self.passed_fds[0] < 0:
+            raise ValueError(f"{self.passed_fds[0]} is no descriptor that could be passed on")
         words = ("/bin/sh", "-c", command) if isinstance(command, str) else command
         self.audited = (words[0], command, cwd, env)
         self.reason: str | None = None

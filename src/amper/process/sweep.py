@@ -20,7 +20,7 @@ from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.group import GroupWatch, Mourner
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
-from amper.process.scan import Look, read_mark, read_stat, ticks_now
+from amper.process.scan import EXECUTING, Look, read_mark, read_stat, ticks_now
 
 
 class Sweep:
@@ -117,6 +117,7 @@ class Sweep:
         """Hold and signal those that are new, with their descendants; return how many there were.
 
         One that has died since the look counts: it may have left a child that the look has not seen.
+        So does one of which nobody can tell at this moment whose it is: the next look finds it.
         """
         reserve, count = self._kernel.reserve, 0
         candidates = self._candidates(look)
@@ -129,10 +130,11 @@ class Sweep:
             except ProcessLookupError:
                 count += 1
                 continue
-            is_ours = False
+            is_ours: bool | None = False
             try:
                 count += read_stat(candidate, reserve) is None
                 is_ours = self._is_ours(candidate, pidfd)
+                count += is_ours is None
             finally:
                 if not is_ours:
                     os.close(pidfd)
@@ -159,15 +161,18 @@ class Sweep:
             found.update(look.marks.get(self._mark, ()))
         return {pid for pid in found if look.stats[pid].group != self._group.pgid}
 
-    def _is_ours(self, pid: int, pidfd: int) -> bool:
-        """Return whether the process that is held is the command's."""
+    def _is_ours(self, pid: int, pidfd: int) -> bool | None:
+        """Return whether the process that is held is the command's; None if it cannot be asked now."""
         reserve = self._kernel.reserve
         stat = read_stat(pid, reserve)
         if stat is None:
             return False
         is_ours = stat.session == self._group.pgid and self._is_session_ours(stat.started)
         if not is_ours and self._mark is not None:
-            is_ours = read_mark(pid, reserve) == self._mark
+            mark = read_mark(pid, reserve)
+            if mark == EXECUTING:
+                return None
+            is_ours = mark == self._mark
         return is_ours and is_alive_at(pidfd)
 
     def _is_session_ours(self, started: int) -> bool:
