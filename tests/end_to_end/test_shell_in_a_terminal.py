@@ -159,6 +159,11 @@ def test_what_a_background_job_wrote_comes_with_fg() -> None:
         shell.end()
 
 
+def test_a_ctrl_z_that_comes_too_late_is_no_part_of_the_next_line() -> None:
+    with prompt() as shell:
+        assert shell.says("\x1aecho one\x1a") == "one\n"
+
+
 def test_ctrl_c_ends_a_builtin_that_waits() -> None:
     with prompt() as shell:
         shell.begin("sleep 100 & wait")

@@ -112,4 +112,9 @@ def _bindings() -> KeyBindings:
         else:
             buffer.newline(copy_margin=False)
 
+    @bindings.add("c-z")
+    def _(event: KeyPressEvent) -> None:
+        # It was meant for a job in front that is over, or has stopped, by now.
+        pass
+
     return bindings
