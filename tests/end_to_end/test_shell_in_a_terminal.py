@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.command import AMPER, DEADLINE
 from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
-from tests.end_to_end.prompts import READY, OurPrompt, TheirPrompt, prompt
+from tests.end_to_end.prompts import READY, RUNS, OurPrompt, TheirPrompt, prompt
 from tests.handshakes import watching
 
 RAW = """
@@ -269,6 +269,16 @@ def test_a_history_that_has_no_end_is_refused() -> None:
         assert OurPrompt(person).says("echo once") == "once\n"
 
 
+def test_a_line_without_an_end_stays_where_a_terminal_does_not_know_its_width() -> None:
+    variables = {"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"}
+    with amper_console("shell", columns=0, variables=variables) as person:
+        person.until(READY)
+        person.type(b"printf kept\r")
+        person.until(RUNS)
+        # What comes behind it fills the line, so that the prompt does not begin on it.
+        assert person.until(READY).startswith(b"kept\x1b[7m%\x1b[0m" + b" " * 79 + b"\r")
+
+
 def test_no_colour_is_used_if_the_person_wants_none() -> None:
     for wish, is_coloured in (("", True), ("1", False)):
         with amper_console("shell", variables={"AMPER_HISTFILE": "", "NO_COLOR": wish}) as person:
@@ -321,8 +331,9 @@ def test_a_terminal_without_escape_sequences_that_goes_away_ends_us() -> None:
             assert job.is_dead
 
 
-def test_no_escape_sequence_begins_a_session_on_a_dumb_terminal() -> None:
-    with amper_console("shell", variables={"TERM": "dumb"}) as person:
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_no_escape_sequence_begins_a_session_on_a_dumb_terminal(term: str) -> None:
+    with amper_console("shell", variables={"TERM": term}) as person:
         seen = person.until(b"$ ")
         person.type(b"false\n")
         seen += person.until(b"[1] $ ")

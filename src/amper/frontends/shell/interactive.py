@@ -173,7 +173,8 @@ class Prompt:
             return
         self._has_run = False
         try:
-            columns = os.get_terminal_size(1).columns
+            # One that does not know it says 0; the line editor takes it for the same then.
+            columns = os.get_terminal_size(1).columns or 80
         except OSError:
             return
         # Where the line has begun already this fills it and comes back; else it goes on to the next.
