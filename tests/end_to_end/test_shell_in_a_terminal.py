@@ -146,6 +146,16 @@ def test_a_background_job_that_reads_stops_with_a_notice_and_reads_in_front() ->
         assert shell.says("jobs; echo $?") == "0\n"
 
 
+def test_no_program_finds_the_terminal_non_blocking_because_another_left_it_so() -> None:
+    leaving = "import os, sys; os.set_blocking(0, False); os.kill(os.getpid(), int(sys.argv[1]))"
+    asking = "import os; print(*map(os.get_blocking, range(3)))"
+    with prompt() as shell:
+        for number in (0, signal.SIGSTOP):
+            shell.says(shlex.join([sys.executable, "-c", leaving, f"{number:d}"]))
+            assert shell.says(shlex.join([sys.executable, "-c", asking])) == "True True True\n"
+        shell.begin("kill -9 %+; exit; exit")
+
+
 def test_what_a_background_job_wrote_comes_with_fg() -> None:
     with prompt() as shell:
         said = shell.says("{ echo first; read line; echo got $line; } & wait %1")
