@@ -156,6 +156,22 @@ def test_no_program_finds_the_terminal_non_blocking_because_another_left_it_so()
         shell.begin("kill -9 %+; exit; exit")
 
 
+def test_what_a_builtin_or_an_assignment_runs_may_ask_the_person() -> None:
+    asking = "$(printf 'where? ' >&2; head -n 1 </dev/tty)"
+    with prompt() as shell:
+        for line, question in ((f"cd {asking}", "pwd"), (f"X={asking}", "echo $X")):
+            shell.begin(line)
+            shell.person.until(b"where? ")
+            shell.person.type(b"/usr\n")
+            shell.end()
+            assert shell.says(question) == "/usr\n"
+        shell.begin("X=$(echo ready >&2; head -n 1)")
+        shell.person.until(b"ready")
+        shell.person.type(CTRL_C)
+        shell.end()
+        assert shell.says("echo $? $X") == "130 /usr\n"
+
+
 def test_what_a_background_job_wrote_comes_with_fg() -> None:
     with prompt() as shell:
         said = shell.says("{ echo first; read line; echo got $line; } & wait %1")

@@ -26,6 +26,12 @@ LIKE_SH = [
     "exit 300",
     "cat; echo $?",
     "read line; echo got $line; cat",
+    "X=$(cat); wait; echo $X",
+    "export X=$(cat); wait; env | grep ^X=; : & wait; cat",
+    "cd $(head -c 0; echo /); wait; pwd",
+    "n=0; while read line; do n=$((n+1)); last=$line; done; wait; echo $n $last",
+    "cd /; : ${X?missing}; wait; echo never",
+    "wait\nif true",
     "[ -d / ] || { echo no; exit 1; }; wait; false || { echo yes; exit 5; }; wait; echo never",
 ]
 

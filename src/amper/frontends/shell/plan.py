@@ -54,6 +54,8 @@ class Outside:
     functions: tuple[tuple[str, str], ...] = ()
     """Those that it defines for later: name and definition."""
     only: Only | None = None
+    is_last: bool = False
+    """Whether nothing comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def plan_script(text: Text, ours: Ours) -> list[Step]:
             last = number
     steps = list(_steps(text, ours, text.chains[:last]))
     rest = text.between(text.chains[last - 1].end if last else 0, len(text.text))
-    return [*steps, Outside(rest)] if rest.strip(NOTHING) else steps
+    return [*steps, Outside(rest, is_last=True)] if rest.strip(NOTHING) else steps
 
 
 def _steps(text: Text, ours: Ours, chains: Sequence[Chain]) -> Iterator[Step]:

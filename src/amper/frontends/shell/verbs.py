@@ -39,7 +39,7 @@ writes is kept for `output`.
 
 A job is %1, %+ (current), %- (previous), %name or %?text. `jobs --help` and the like tell more.
 Variables and functions last from line to line. What else changes a shell (umask, ulimit, set, trap,
-alias, read, exec, .) lasts to the end of its line.
+alias, exec, .) lasts to the end of its line.
 """
 
 OUTPUT_MANUAL: Final = Manual(
@@ -159,7 +159,7 @@ async def fg(shell: Shell, arguments: Sequence[str]) -> ExecResult:
         # Before what the job has to say.
         await shell.out.write(f"{command_of(info)}\n".encode("utf-8", "surrogateescape"))
         outcome = await shell.launcher.to_front(info.id)
-        report.code = await shell.told(outcome)
+        report.code = await shell.said_of(outcome)
 
     return await bring(shell.jobs, arguments)
 
