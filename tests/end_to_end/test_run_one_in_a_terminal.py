@@ -140,6 +140,27 @@ def test_ctrl_z_stops_the_job_until_we_continue() -> None:
         assert person.code() == 128 + signal.SIGINT
 
 
+def test_a_screen_program_goes_on_with_its_modes_and_draws_itself_anew() -> None:
+    script = """
+import os, signal, tty
+signal.signal(signal.SIGWINCH, lambda *_: print("drawn", flush=True))
+tty.setcbreak(0)
+print("ready", flush=True)
+print("got", os.read(0, 9), flush=True)
+"""
+    command = shlex.join([*AMPER, "run", "--", sys.executable, "-c", script])
+    # dash leaves the terminal as it finds it.
+    with console("dash", "-c", f"set -m; {command}; echo code $?; read line; fg") as person:
+        person.until(b"ready\r\n")
+        person.type(CTRL_Z)
+        person.until(b"code 148\r\n")
+        assert is_cooked(person.modes)
+        person.type(b"\n")
+        person.until(b"drawn\r\n")
+        person.type(b"x")
+        person.until(b"got b'x'\r\n")
+
+
 def test_ctrl_z_where_no_shell_could_continue_us_stops_nothing_for_good() -> None:
     asking = "echo ready; read line; echo got $line"
     with amper_console("run", "--", "sh", "-c", asking) as person:
