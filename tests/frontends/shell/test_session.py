@@ -110,6 +110,15 @@ AS_IN_SH = [
     "X=$(echo told >&2; echo a); cd .; echo $X",
     "cd $(echo /tmp; exit 4); echo $?; pwd",
     "set -x; if true; then X=1; fi; cd .; echo $X",
+    "mkdir -p a/b c/b ./d; CDPATH=a:c; cd b; pwd; cd -",
+    "mkdir -p a/b b; CDPATH=a; cd ./b; pwd",
+    "mkdir -p a/b b; CDPATH=:a; cd b; pwd",
+    "mkdir -p a/b b; CDPATH=a:; cd b; pwd",
+    "mkdir -p a/b; CDPATH=a cd b; pwd; cd b || echo no",
+    "mkdir -p a d; CDPATH=a; cd d; pwd; cd ..; pwd; cd /nowhere || echo no",
+    "mkdir -p a; CDPATH=a; touch a/f; cd f || echo no; pwd; cd; pwd",
+    "CDPATH=/nowhere:/usr; cd lib; pwd; cd -; cd /lib; pwd",
+    "mkdir '~'; cd '~'; pwd",
 ]
 
 
