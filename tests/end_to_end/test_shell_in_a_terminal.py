@@ -156,6 +156,14 @@ def test_no_program_finds_the_terminal_non_blocking_because_another_left_it_so()
         shell.begin("kill -9 %+; exit; exit")
 
 
+def test_what_is_typed_behind_a_command_is_for_that_command() -> None:
+    with prompt() as shell:
+        # All at once, as a slow connection or a program brings it.
+        shell.person.type(b"read X\rfirst\n")
+        shell.end()
+        assert shell.says("echo $X") == "first\n"
+
+
 def test_what_a_builtin_or_an_assignment_runs_may_ask_the_person() -> None:
     asking = "$(printf 'where? ' >&2; head -n 1 </dev/tty)"
     with prompt() as shell:
