@@ -263,6 +263,31 @@ def test_nothing_of_ours_is_seen_where_sh_traces_a_text(tmp_path: Path) -> None:
     run(test())
 
 
+def test_what_an_sh_starts_for_itself_is_waited_for_by_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.says("for i in 3; do (exit $i) & done; wait $!; echo $?") == "3\n"
+            await shell.type("f() { (exit $1) & }; g() { f 4; }")
+            assert await shell.says("g; wait $!; echo $?") == "4\n"
+            assert shell.err.data == b""
+            await shell.type("f 5")
+            assert shell.err.data == b""
+            # What is ours stays ours.
+            assert await shell.says("(exit 6) & p=$!; f 7; wait $p; echo $?") == "6\n"
+
+    run(test())
+
+
+def test_what_an_sh_starts_and_leaves_is_said_to_be_no_job(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.type("for i in 1; do sleep 100 & done; :") == ("", 0)
+            assert b"is no job here" in shell.err.data
+            assert await shell.says("kill $!; echo $?") == "0\n"
+
+    run(test())
+
+
 def test_a_text_of_any_length_is_run(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as shell:

@@ -17,6 +17,8 @@ _LEAVES: Final = re.compile(r"\bexit\b")
 
 _MOVES: Final = re.compile(r"\bcd\b")
 
+_STARTS: Final = re.compile(r"(?<![<>&])&(?![&>])")
+
 _SETS: Final = re.compile(r"=|\+\+|--|\b(?:export|for|getopts|read|readonly|select|unset)\b")
 
 _SHS_OWN: Final = frozenset({
@@ -32,24 +34,27 @@ class Changes:
 
     may_leave: bool
     may_move: bool
+    may_start: bool
+    """Whether it may have jobs of its own, the last of which is `$!`."""
     names: tuple[str, ...]
     """The variables that may be set or unset."""
 
     @classmethod
     def by(cls, text: str, functions: Mapping[str, str]) -> Changes:
         """Return what a text may change, which may call functions."""
-        text = _with_functions(text, functions)
+        text = "\n".join(called(text, functions))
         found = set(NAME.findall(text)) - _SHS_OWN if _SETS.search(text) else set()
         return cls(
             _LEAVES.search(text) is not None,
             _MOVES.search(text) is not None,
+            _STARTS.search(text) is not None,
             tuple(sorted(found)),
         )
 
     @property
     def are_possible(self) -> bool:
         """Whether anything may change."""
-        return self.may_leave or self.may_move or bool(self.names)
+        return self.may_leave or self.may_move or self.may_start or bool(self.names)
 
     def telling(self, file: str) -> str:
         """Return what stands behind the text: an sh that comes to it tells `file` what has changed."""
@@ -57,8 +62,8 @@ class Changes:
         lines = [
             "",
             # Whoever follows what their text does, with `set -x`, has seen all of it.
-            "{ amper_code=$?; set +x; } 2>/dev/null",
-            '{ printf \'%s\\0\' "${PWD-}" "${OLDPWD-}"',
+            "{ amper_code=$?; set +ux; } 2>/dev/null",
+            '{ printf \'%s\\0\' "$PWD" "$OLDPWD" "$!"',
             f"printf '%s\\0' {values}\nexport -p" if values else ":",
             f"}} >{file}",
             'exit "$amper_code"',
@@ -67,13 +72,15 @@ class Changes:
 
     def take(self, told: str, state: State) -> bool:
         """Let the shell be what was told; False if nothing was, and the text has not come to its end."""
-        fields = told.split("\0", 2 + len(self.names))
-        if len(fields) < 3 + len(self.names):
+        fields = told.split("\0", 3 + len(self.names))
+        if len(fields) < 4 + len(self.names):
             return False
-        here, before, *values, exported = fields
+        here, before, last_job, *values, exported = fields
         # Where the directory is gone, an sh that has gone nowhere else knows no name for it.
         if here:
             state.move(here, before)
+        if last_job:
+            state.last_job = int(last_job)
         for name, value in zip(self.names, values, strict=True):
             _set(state, name, value, exported)
         return True
@@ -90,13 +97,13 @@ def _set(state: State, name: str, told: str, exported: str) -> None:
         state.unset(name)
 
 
-def _with_functions(text: str, functions: Mapping[str, str]) -> str:
-    """Return the text with the functions that it may call, and those that they may."""
+def called(text: str, functions: Mapping[str, str]) -> list[str]:
+    """Return the text and the functions that it may call, and those that they may."""
     unused = dict(functions)
     at = 0
     pieces = [text]
     while at < len(pieces):
-        called = [name for name in unused if name in pieces[at]]
-        pieces += [unused.pop(name) for name in called]
+        names = [name for name in unused if name in pieces[at]]
+        pieces += [unused.pop(name) for name in names]
         at += 1
-    return "\n".join(pieces)
+    return pieces

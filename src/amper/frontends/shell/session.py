@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from amper.builtins import BUILTINS
 from amper.frontends.shell.asking import CannotExpand, Sh
-from amper.frontends.shell.changes import Changes
+from amper.frontends.shell.changes import Changes, called
 from amper.frontends.shell.grammar import read
 from amper.frontends.shell.launching import Launcher, Order, Outcome
 from amper.frontends.shell.nameless import told, told_file
@@ -23,6 +23,7 @@ from amper.frontends.shell.plan import (
     Step,
     plan,
     plan_script,
+    starts_unseen,
 )
 from amper.frontends.shell.programs import is_program
 from amper.frontends.shell.redirecting import Redirected
@@ -34,6 +35,10 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 
 _LASTING: Final = frozenset({"alias", "set", "trap", "ulimit", "umask", "."})
 """What changes the sh that runs it, and is typed alone for the lines that follow. There it is lost."""
+
+UNSEEN: Final = (
+    "amper: what `&` starts in there is no job here; `wait` on the same line waits for it\n"
+)
 
 _SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
 """Nobody has to be told that these ended a command."""
@@ -77,10 +82,17 @@ class Shell:
 
     async def run_line(self, text: str) -> None:
         """Run what a person has typed. Raises Leave when that is to leave the shell."""
-        steps = plan(read(text), OURS)
+        parsed = read(text)
+        # Those of a function are in its own text.
+        all_texts = (parsed, *map(read, called(text, self.state.functions)[1:]))
+        steps = plan(parsed, OURS, inner_jobs=any(each.inner_jobs for each in all_texts))
         await self._run(steps)
         if self.state.code == 0:
             await self.say("".join(map(_said_of_what_is_lost, steps)))
+            if starts_unseen(parsed) and not any(
+                isinstance(step, Outside) and "wait" in step.text for step in steps
+            ):
+                await self.say(UNSEEN)
 
     async def run_script(self, text: str) -> None:
         """Run a text that nothing comes after. Raises Leave when it leaves the shell."""
