@@ -288,6 +288,26 @@ def test_under_another_shell_it_is_a_job_that_gives_the_terminal_back() -> None:
         person.until(b"got mine\r\n")
 
 
+@pytest.mark.parametrize("ending", [CTRL_C, CTRL_D + CTRL_C])
+def test_more_than_the_screen_holds_is_shown_in_part_and_asks_nothing(
+    ending: bytes, tmp_path: Path
+) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number} file").touch()
+    with prompt() as shell:
+        shell.says(f"cd {tmp_path}; touch 'a\rb'")
+        shell.person.type(b": \t")
+        shell.person.until(b"...")
+        shell.end()
+        shell.person.type(ending)
+        shell.end()
+        assert shell.says("echo one") == "one\n"
+        shell.person.type(b": \t")
+        shell.person.until(b"...")
+        os.kill(shell.person.process.pid, signal.SIGTERM)
+        assert shell.person.code() == 128 + signal.SIGTERM
+
+
 def test_the_history_comes_back(tmp_path: Path) -> None:
     with prompt(AMPER_HISTFILE=str(tmp_path / "history")) as shell:
         shell.says("echo remembered")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.enums import DEFAULT_BUFFER
@@ -20,6 +22,7 @@ from amper.frontends.shell.completing import ShellCompleter
 from amper.frontends.shell.grammar import is_complete
 from amper.frontends.shell.keyboard import Keyboard
 from amper.frontends.shell.state import State
+from amper.frontends.shell.tab import complete
 from amper.job.table import JobTable
 
 CONTINUATION = "> "
@@ -113,6 +116,10 @@ def _bindings() -> KeyBindings:
             buffer.validate_and_handle()
         else:
             buffer.newline(copy_margin=False)
+
+    @bindings.add("tab", filter=has_focus(DEFAULT_BUFFER))
+    def _(event: KeyPressEvent) -> Coroutine[Any, Any, None] | None:
+        return complete(event)
 
     @bindings.add("c-z")
     def _(event: KeyPressEvent) -> None:
