@@ -180,12 +180,15 @@ def test_what_a_builtin_or_an_assignment_runs_may_ask_the_person() -> None:
         assert shell.says("echo $? $X") == "130 /usr\n"
 
 
-def test_what_a_background_job_wrote_comes_with_fg() -> None:
+@pytest.mark.parametrize("modes", ["tostop", "-tostop"])
+def test_what_a_background_job_wrote_comes_with_fg(modes: str) -> None:
     with prompt() as shell:
-        said = shell.says("{ echo first; read line; echo got $line; } & wait %1")
+        # What is behind must not write then, and while the job is in front that is us.
+        shell.says(f"stty {modes}")
+        said = shell.says("{ echo first; read line; echo got $line; } & wait %+")
         assert "Stopped" in said
         assert "first\n" not in said
-        assert shell.says("output %1") == "first\n"
+        assert shell.says("output %+") == "first\n"
         shell.begin("fg")
         shell.person.until(b"first\r\n")
         shell.person.type(b"it\n")
@@ -306,6 +309,17 @@ def test_more_than_the_screen_holds_is_shown_in_part_and_asks_nothing(
         shell.person.until(b"...")
         os.kill(shell.person.process.pid, signal.SIGTERM)
         assert shell.person.code() == 128 + signal.SIGTERM
+
+
+def test_commands_get_the_descriptors_that_we_were_given(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("once\n")
+    script = f"exec 3<{tmp_path}/given; exec {shlex.join(AMPER)} shell"
+    with console(
+        "sh", "-c", script, variables={"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"}
+    ) as person:
+        shell = OurPrompt(person)
+        assert shell.says("cat <&3") == "once\n"
+        assert "\n0\n" in shell.says("[ -e /dev/fd/3 ] & wait $!; echo $?")
 
 
 def test_the_history_comes_back(tmp_path: Path) -> None:

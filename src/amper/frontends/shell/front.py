@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -22,9 +22,10 @@ MOST_REMEMBERED: Final = 1000
 class FrontLauncher(Launcher):
     """Starts the commands of a prompt."""
 
-    def __init__(self, jobs: JobManager, out: Output) -> None:
+    def __init__(self, jobs: JobManager, out: Output, pass_fds: Sequence[int] = ()) -> None:
         super().__init__(jobs)
         self._out = out
+        self._shared = {"pass_fds": tuple(pass_fds)}
         self._shown: dict[JobId, int] = {}
         """How much of what a job in the background wrote the person has seen in front."""
         self._over: deque[JobInfo] = deque(maxlen=MOST_REMEMBERED)
@@ -34,13 +35,15 @@ class FrontLauncher(Launcher):
 
     async def in_front(self, order: Order) -> Outcome:
         with self._turn():
-            id = await self.jobs.start(order.command, foreground=True, **self.options_of(order))
+            id = await self.jobs.start(
+                order.command, foreground=True, **self.options_of(order, **self._shared)
+            )
             # It is in front already. `foreground` would let one that has stopped by now run on.
             return await self._outcome(id, await self.jobs.wait(id))
 
     async def in_background(self, order: Order) -> JobId:
         # One pipe for both, so that what was written is seen in its order.
-        options = self.options_of(order, stderr=STDOUT)
+        options = self.options_of(order, stderr=STDOUT, **self._shared)
         return await self.jobs.start(order.command, foreground=False, **options)
 
     async def announcement(self, id: JobId) -> str:

@@ -41,8 +41,14 @@ _NOT_FOR_US: Final = (signal.SIGQUIT, signal.SIGTSTP)
 since a command would inherit that."""
 
 
-def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) -> int:
-    """Be a shell until the person leaves; return the exit code."""
+def prompt(
+    state: State,
+    out: Output,
+    err: Output,
+    options: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Be a shell until the person leaves; return the exit code. Commands get `pass_fds`, too."""
     terminal = Terminal.open()
     modes = None
     try:
@@ -50,7 +56,7 @@ def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) 
             _wait_for_our_turn(terminal)
             modes = terminal.modes()
         with asyncio.Runner() as runner:
-            return runner.run(_be_prompt(state, out, err, options))
+            return runner.run(_be_prompt(state, out, err, options, pass_fds))
     finally:
         if terminal is not None:
             if terminal.take_back() and modes is not None:
@@ -58,10 +64,12 @@ def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) 
             terminal.close()
 
 
-async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[str]) -> int:
+async def _be_prompt(
+    state: State, out: Output, err: Output, options: Sequence[str], pass_fds: Sequence[int]
+) -> int:
     async with JobManager() as jobs:
         jobs.set_persist_output_files(False)
-        launcher = FrontLauncher(jobs, out)
+        launcher = FrontLauncher(jobs, out, pass_fds)
         shell = Shell(launcher, state, out, err, options=options)
         editor: Editor | PlainEditor
         if has_screen(os.environ):
