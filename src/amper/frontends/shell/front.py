@@ -52,12 +52,15 @@ class FrontLauncher(Launcher):
 
     async def to_front(self, id: JobId) -> Outcome:
         with self._turn():
-            async with asyncio.TaskGroup() as group:
-                showing = group.create_task(self._show(id))
-                result = await self.jobs.foreground(id)
-                if result is None:
-                    showing.cancel()
-                # Of one that is over the output ends, and with it the showing.
+            try:
+                async with asyncio.TaskGroup() as group:
+                    showing = group.create_task(self._show(id))
+                    result = await self.jobs.foreground(id)
+                    if result is None:
+                        showing.cancel()
+                    # Of one that is over the output ends, and with it the showing.
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from errors
         return await self._outcome(id, result)
 
     async def left_behind(self) -> list[JobInfo]:
