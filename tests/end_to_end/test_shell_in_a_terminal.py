@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.command import AMPER, DEADLINE
-from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
+from tests.end_to_end.console import CTRL_BACKSLASH, CTRL_C, CTRL_D, amper_console, console
 from tests.end_to_end.prompts import READY, RUNS, OurPrompt, TheirPrompt, prompt
 from tests.handshakes import watching
 
@@ -225,6 +225,24 @@ def test_leaving_with_jobs_asks_once_more_and_ends_them() -> None:
             assert "running jobs" in shell.end()
             shell.person.type(CTRL_D)
             assert shell.person.code() == 0
+            assert job.is_dead
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_BACKSLASH])
+def test_keys_while_the_jobs_are_ended_end_them_at_once(key: bytes) -> None:
+    stubborn = "trap 'echo told >/dev/tty' TERM; echo ready >/dev/tty; while :; do sleep 100; done"
+    with prompt() as shell:
+        shell.begin(f'sh -c "{stubborn}" &')
+        pid = shell.person.number_after(b"[1]")
+        shell.person.until(b"ready\r\n")
+        with watching(pid) as job:
+            shell.begin("exit")
+            shell.end()
+            shell.begin("exit 3")
+            shell.person.until(b"told\r\n")
+            shell.person.type(key)
+            assert b"Traceback" not in shell.person.rest()
+            assert shell.person.code() == 3
             assert job.is_dead
 
 
