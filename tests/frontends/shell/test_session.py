@@ -110,6 +110,9 @@ AS_IN_SH = [
     "X=$(echo told >&2; echo a); cd .; echo $X",
     "cd $(echo /tmp; exit 4); echo $?; pwd",
     "set -x; if true; then X=1; fi; cd .; echo $X",
+    "set -- x 'y  z' ''; cd .; echo $# \"$2\"; shift; cd .; echo $# \"$1\" $0; set --; cd .; echo $#",
+    "f() { shift; set -- a; }; cd .; f 1 2; cd .; echo $# $1",
+    "getopts ab: o -a -b c; cd .; getopts ab: o -a -b c; echo $o $OPTARG $OPTIND",
     "mkdir -p a/b c/b ./d; CDPATH=a:c; cd b; pwd; cd -",
     "mkdir -p a/b b; CDPATH=a; cd ./b; pwd",
     "mkdir -p a/b b; CDPATH=:a; cd b; pwd",
@@ -439,7 +442,7 @@ def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> 
     run(test())
 
 
-@pytest.mark.parametrize("line", ["umask 077", "set -e", "ulimit -n 64", "alias ll=ls"])
+@pytest.mark.parametrize("line", ["umask 077", "set -e", "set +e", "ulimit -n 64", "alias ll=ls"])
 @on_a_loop
 async def test_what_is_lost_on_the_next_line_is_told(line: str, tmp_path: Path) -> None:
     async with bench(tmp_path) as shell:
@@ -449,7 +452,8 @@ async def test_what_is_lost_on_the_next_line_is_told(line: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "line", ["umask", "umask -S", "umask 077; true", "umask nonsense", "ulimit -n"]
+    "line",
+    ["umask", "umask -S", "umask 077; true", "umask nonsense", "ulimit -n", "set -- a", "set a"],
 )
 @on_a_loop
 async def test_a_question_a_mistake_and_what_serves_its_own_line_lose_nothing(

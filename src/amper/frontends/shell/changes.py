@@ -17,6 +17,8 @@ _LEAVES: Final = re.compile(r"\bexit\b")
 
 _MOVES: Final = re.compile(r"\bcd\b")
 
+_SHIFTS: Final = re.compile(r"\b(?:set|shift)\b")
+
 _STARTS: Final = re.compile(r"(?<![<>&])&(?![&>])")
 
 _SETS: Final = re.compile(r"=|\+\+|--|\b(?:export|for|getopts|read|readonly|select|unset)\b")
@@ -34,6 +36,8 @@ class Changes:
 
     may_leave: bool
     may_move: bool
+    may_shift: bool
+    """Whether it may set `$1`, `$2`, ..."""
     may_start: bool
     """Whether it may have jobs of its own, the last of which is `$!`."""
     names: tuple[str, ...]
@@ -44,9 +48,12 @@ class Changes:
         """Return what a text may change, which may call functions."""
         text = "\n".join(called(text, functions))
         found = set(NAME.findall(text)) - _SHS_OWN if _SETS.search(text) else set()
+        if "getopts" in found:
+            found |= {"OPTARG", "OPTIND"}
         return cls(
             _LEAVES.search(text) is not None,
             _MOVES.search(text) is not None,
+            _SHIFTS.search(text) is not None,
             _STARTS.search(text) is not None,
             tuple(sorted(found)),
         )
@@ -54,7 +61,8 @@ class Changes:
     @property
     def are_possible(self) -> bool:
         """Whether anything may change."""
-        return self.may_leave or self.may_move or self.may_start or bool(self.names)
+        may_move = self.may_move or self.may_shift
+        return self.may_leave or may_move or self.may_start or bool(self.names)
 
     def telling(self, file: str) -> str:
         """Return what stands behind the text: an sh that comes to it tells `file` what has changed."""
@@ -63,7 +71,7 @@ class Changes:
             "",
             # Whoever follows what their text does, with `set -x`, has seen all of it.
             "{ amper_code=$?; set +ux; } 2>/dev/null",
-            '{ printf \'%s\\0\' "$PWD" "$OLDPWD" "$!"',
+            '{ printf \'%s\\0\' "$PWD" "$OLDPWD" "$!" "$#" "$@"',
             f"printf '%s\\0' {values}\nexport -p" if values else ":",
             f"}} >{file}",
             'exit "$amper_code"',
@@ -72,10 +80,13 @@ class Changes:
 
     def take(self, told: str, state: State) -> bool:
         """Let the shell be what was told; False if nothing was, and the text has not come to its end."""
-        fields = told.split("\0", 3 + len(self.names))
-        if len(fields) < 4 + len(self.names):
+        here, before, last_job, count, *rest = [*told.split("\0"), "", "", ""]
+        words = int(count) if count else 0
+        if not count or len(rest) < words + len(self.names) + 4:
             return False
-        here, before, last_job, *values, exported = fields
+        state.positional = (state.positional[0], *rest[:words])
+        values = rest[words : words + len(self.names)]
+        exported = rest[words + len(self.names)]
         # Where the directory is gone, an sh that has gone nowhere else knows no name for it.
         if here:
             state.move(here, before)

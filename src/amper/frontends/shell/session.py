@@ -295,9 +295,13 @@ def _said_of_what_is_lost(step: Step) -> str:
     if not isinstance(step, Outside) or step.only is None or step.only.name not in _LASTING:
         return ""
     _, *arguments = step.text[step.only.at :].split()
-    # `umask -S` and `ulimit -n` ask; of `set` the options are what it sets.
-    is_question = not arguments or (step.only.name != "set" and arguments[-1].startswith("-"))
-    return "" if is_question else f"amper: `{step.only.name}` lasts to the end of its line\n"
+    if step.only.name == "set":
+        # The words that it sets last.
+        is_lost = arguments != [] and arguments[0] != "--" and arguments[0][0] in "-+"
+    else:
+        # `umask -S` and `ulimit -n` ask.
+        is_lost = arguments != [] and not arguments[-1].startswith("-")
+    return f"amper: `{step.only.name}` lasts to the end of its line\n" if is_lost else ""
 
 
 def _is_ours(name: str) -> bool:
