@@ -140,6 +140,32 @@ def test_ctrl_z_stops_the_job_until_we_continue() -> None:
         assert person.code() == 128 + signal.SIGINT
 
 
+def test_a_screen_program_goes_on_with_its_modes_and_draws_itself_anew() -> None:
+    script = """
+import os, signal, tty
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+tty.setcbreak(0)
+os.write(1, b"ready %d\\n" % os.getpid())
+signal.sigwait({signal.SIGWINCH})
+os.write(1, b"drawn\\n")
+os.write(1, b"got %r\\n" % os.read(0, 9))
+"""
+    command = shlex.join([*AMPER, "run", "--", sys.executable, "-c", script])
+    # dash leaves the terminal as it finds it.
+    with console("dash", "-c", f"set -m; {command}; echo code $?; read line; fg") as person:
+        pid = person.number_after(b"ready")
+        person.type(CTRL_Z)
+        person.until(b"code 148\r\n")
+        # Until it has really stopped, what is typed may be its own.
+        while not is_stopped(pid):
+            os.sched_yield()
+        assert is_cooked(person.modes)
+        person.type(b"\n")
+        person.until(b"drawn\r\n")
+        person.type(b"x")
+        person.until(b"got b'x'\r\n")
+
+
 def test_ctrl_z_where_no_shell_could_continue_us_stops_nothing_for_good() -> None:
     asking = "echo ready; read line; echo got $line"
     with amper_console("run", "--", "sh", "-c", asking) as person:

@@ -45,9 +45,9 @@ def test_the_status_line_tells_what_runs_and_stays_below_what_is_printed() -> No
         assert person.code() == -signal.SIGINT
 
 
-@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
-def test_without_colours_nothing_is_coloured(variable: str) -> None:
-    variables = {variable: {"NO_COLOR": "1", "TERM": "dumb"}[variable]}
+@pytest.mark.parametrize("variable, value", [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")])
+def test_without_colours_nothing_is_coloured(variable: str, value: str) -> None:
+    variables = {variable: value}
     with amper_console("run", "-c", "echo a", "-c", "exit 3", variables=variables) as person:
         output = person.rest()
     assert not re.search(rb"\x1b\[[0-9;]*m", output)

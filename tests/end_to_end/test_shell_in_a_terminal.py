@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.command import AMPER, DEADLINE
-from tests.end_to_end.console import CTRL_C, CTRL_D, amper_console, console
-from tests.end_to_end.prompts import READY, OurPrompt, TheirPrompt, prompt
+from tests.end_to_end.console import CTRL_BACKSLASH, CTRL_C, CTRL_D, amper_console, console
+from tests.end_to_end.prompts import READY, RUNS, OurPrompt, TheirPrompt, prompt
 from tests.handshakes import watching
 
 RAW = """
@@ -146,17 +146,59 @@ def test_a_background_job_that_reads_stops_with_a_notice_and_reads_in_front() ->
         assert shell.says("jobs; echo $?") == "0\n"
 
 
-def test_what_a_background_job_wrote_comes_with_fg() -> None:
+def test_no_program_finds_the_terminal_non_blocking_because_another_left_it_so() -> None:
+    leaving = "import os, sys; os.set_blocking(0, False); os.kill(os.getpid(), int(sys.argv[1]))"
+    asking = "import os; print(*map(os.get_blocking, range(3)))"
     with prompt() as shell:
-        said = shell.says("{ echo first; read line; echo got $line; } & wait %1")
+        for number in (0, signal.SIGSTOP):
+            shell.says(shlex.join([sys.executable, "-c", leaving, f"{number:d}"]))
+            assert shell.says(shlex.join([sys.executable, "-c", asking])) == "True True True\n"
+        shell.begin("kill -9 %+; exit; exit")
+
+
+def test_what_is_typed_behind_a_command_is_for_that_command() -> None:
+    with prompt() as shell:
+        # All at once, as a slow connection or a program brings it.
+        shell.person.type(b"read X\rfirst\n")
+        shell.end()
+        assert shell.says("echo $X") == "first\n"
+
+
+def test_what_a_builtin_or_an_assignment_runs_may_ask_the_person() -> None:
+    asking = "$(printf 'where? ' >&2; head -n 1 </dev/tty)"
+    with prompt() as shell:
+        for line, question in ((f"cd {asking}", "pwd"), (f"X={asking}", "echo $X")):
+            shell.begin(line)
+            shell.person.until(b"where? ")
+            shell.person.type(b"/usr\n")
+            shell.end()
+            assert shell.says(question) == "/usr\n"
+        shell.begin("X=$(echo ready >&2; head -n 1)")
+        shell.person.until(b"ready")
+        shell.person.type(CTRL_C)
+        shell.end()
+        assert shell.says("echo $? $X") == "130 /usr\n"
+
+
+@pytest.mark.parametrize("modes", ["tostop", "-tostop"])
+def test_what_a_background_job_wrote_comes_with_fg(modes: str) -> None:
+    with prompt() as shell:
+        # What is behind must not write then, and while the job is in front that is us.
+        shell.says(f"stty {modes}")
+        said = shell.says("{ echo first; read line; echo got $line; } & wait %+")
         assert "Stopped" in said
         assert "first\n" not in said
-        assert shell.says("output %1") == "first\n"
+        assert shell.says("output %+") == "first\n"
         shell.begin("fg")
         shell.person.until(b"first\r\n")
         shell.person.type(b"it\n")
         shell.person.until(b"got it\r\n")
         shell.end()
+
+
+def test_a_ctrl_z_that_comes_too_late_is_no_part_of_the_next_line() -> None:
+    with prompt() as shell:
+        assert shell.says("\x1aecho one\x1a") == "one\n"
 
 
 def test_ctrl_c_ends_a_builtin_that_waits() -> None:
@@ -183,6 +225,24 @@ def test_leaving_with_jobs_asks_once_more_and_ends_them() -> None:
             assert "running jobs" in shell.end()
             shell.person.type(CTRL_D)
             assert shell.person.code() == 0
+            assert job.is_dead
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_BACKSLASH])
+def test_keys_while_the_jobs_are_ended_end_them_at_once(key: bytes) -> None:
+    stubborn = "trap 'echo told >/dev/tty' TERM; echo ready >/dev/tty; while :; do sleep 100; done"
+    with prompt() as shell:
+        shell.begin(f'sh -c "{stubborn}" &')
+        pid = shell.person.number_after(b"[1]")
+        shell.person.until(b"ready\r\n")
+        with watching(pid) as job:
+            shell.begin("exit")
+            shell.end()
+            shell.begin("exit 3")
+            shell.person.until(b"told\r\n")
+            shell.person.type(key)
+            assert b"Traceback" not in shell.person.rest()
+            assert shell.person.code() == 3
             assert job.is_dead
 
 
@@ -249,6 +309,37 @@ def test_under_another_shell_it_is_a_job_that_gives_the_terminal_back() -> None:
         person.until(b"got mine\r\n")
 
 
+@pytest.mark.parametrize("ending", [CTRL_C, CTRL_D + CTRL_C])
+def test_more_than_the_screen_holds_is_shown_in_part_and_asks_nothing(
+    ending: bytes, tmp_path: Path
+) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number} file").touch()
+    with prompt() as shell:
+        shell.says(f"cd {tmp_path}; touch 'a\rb'")
+        shell.person.type(b": \t")
+        shell.person.until(b"...")
+        shell.end()
+        shell.person.type(ending)
+        shell.end()
+        assert shell.says("echo one") == "one\n"
+        shell.person.type(b": \t")
+        shell.person.until(b"...")
+        os.kill(shell.person.process.pid, signal.SIGTERM)
+        assert shell.person.code() == 128 + signal.SIGTERM
+
+
+def test_commands_get_the_descriptors_that_we_were_given(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("once\n")
+    script = f"exec 3<{tmp_path}/given; exec {shlex.join(AMPER)} shell"
+    with console(
+        "sh", "-c", script, variables={"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"}
+    ) as person:
+        shell = OurPrompt(person)
+        assert shell.says("cat <&3") == "once\n"
+        assert "\n0\n" in shell.says("[ -e /dev/fd/3 ] & wait $!; echo $?")
+
+
 def test_the_history_comes_back(tmp_path: Path) -> None:
     with prompt(AMPER_HISTFILE=str(tmp_path / "history")) as shell:
         shell.says("echo remembered")
@@ -262,6 +353,16 @@ def test_a_history_that_has_no_end_is_refused() -> None:
     with amper_console("shell", variables={"AMPER_HISTFILE": "/dev/full"}) as person:
         person.until(b"amper: no history is kept: /dev/full: this is no regular file\r\n")
         assert OurPrompt(person).says("echo once") == "once\n"
+
+
+def test_a_line_without_an_end_stays_where_a_terminal_does_not_know_its_width() -> None:
+    variables = {"AMPER_HISTFILE": "", "AMPER_PS1": "PS>"}
+    with amper_console("shell", columns=0, variables=variables) as person:
+        person.until(READY)
+        person.type(b"printf kept\r")
+        person.until(RUNS)
+        # What comes behind it fills the line, so that the prompt does not begin on it.
+        assert person.until(READY).startswith(b"kept\x1b[7m%\x1b[0m" + b" " * 79 + b"\r")
 
 
 def test_no_colour_is_used_if_the_person_wants_none() -> None:
@@ -316,8 +417,9 @@ def test_a_terminal_without_escape_sequences_that_goes_away_ends_us() -> None:
             assert job.is_dead
 
 
-def test_no_escape_sequence_begins_a_session_on_a_dumb_terminal() -> None:
-    with amper_console("shell", variables={"TERM": "dumb"}) as person:
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_no_escape_sequence_begins_a_session_on_a_dumb_terminal(term: str) -> None:
+    with amper_console("shell", variables={"TERM": term}) as person:
         seen = person.until(b"$ ")
         person.type(b"false\n")
         seen += person.until(b"[1] $ ")

@@ -26,6 +26,15 @@ LIKE_SH = [
     "exit 300",
     "cat; echo $?",
     "read line; echo got $line; cat",
+    "X=$(cat); wait; echo $X",
+    "export X=$(cat); wait; env | grep ^X=; : & wait; cat",
+    "cd $(head -c 0; echo /); wait; pwd",
+    "n=0; while read line; do n=$((n+1)); last=$line; done; wait; echo $n $last",
+    "cd /; : ${X?missing}; wait; echo never",
+    "wait\nif true",
+    "for i in 4; do (exit $i) & done; wait $!; echo $?; wait; echo on",
+    "f() { (exit $1) & }\nf 3\np=$!\nwait $p; echo $?; kill $p 2>/dev/null || echo over; wait; jobs",
+    "(exit 3) & p=$!; { (exit 4) & }; wait $p; echo $?; wait $!; echo $?",
     "[ -d / ] || { echo no; exit 1; }; wait; false || { echo yes; exit 5; }; wait; echo never",
 ]
 

@@ -7,20 +7,17 @@ from pathlib import Path
 import pytest
 
 from amper.frontends.shell.asking import CannotExpand, Sh, ends_too_early
-from amper.frontends.shell.state import State
+from tests.frontends.shell.workbench import bench
 from tests.support import on_all_loops, run
 
 
 @contextlib.asynccontextmanager
 async def asked(directory: Path) -> AsyncIterator[Sh]:
-    state = State({"PATH": "/bin:/usr/bin", "HOME": "/home/me"}, ["amper", "first"])
-    state.move(str(directory))
-    state.assign("X", "a  b")
-    sh = Sh(state)
-    try:
-        yield sh
-    finally:
-        await sh.aclose()
+    async with bench(directory) as made:
+        made.state.exported["HOME"] = "/home/me"
+        made.state.positional = ("amper", "first")
+        made.state.assign("X", "a  b")
+        yield made.shell.sh
 
 
 @pytest.mark.parametrize(
@@ -44,6 +41,27 @@ def test_words_are_what_sh_makes_of_them(
     async def test() -> None:
         async with asked(tmp_path) as sh:
             assert await sh.expand(words) == expanded
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "words, expanded",
+    [
+        (["A=$X", 'B="$X"', "$X"], ["A=a  b", "B=a  b", "a", "b"]),
+        (["A=~/x:~", "A", "-p", "A='~'"], ["A=/home/me/x:/home/me", "A", "-p", "A=~"]),
+        (["A=$(echo a b)", "A=*"], ["A=a b", "A=*"]),
+        ([], []),
+    ],
+)
+def test_words_of_an_export_are_assignments_where_they_look_like_it(
+    words: list[str], expanded: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "A=1").touch()
+
+    async def test() -> None:
+        async with asked(tmp_path) as sh:
+            assert await sh.declared(words) == expanded
 
     run(test())
 

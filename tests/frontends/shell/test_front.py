@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+import pytest
+
 from amper import STDOUT, JobManager
 from amper.frontends.shell.front import FrontLauncher
 from tests.work import on_a_loop
@@ -29,3 +33,18 @@ async def test_it_says_how_much_of_what_the_job_wrote_is_gone() -> None:
         await FrontLauncher(jobs, screen).to_front(id)
         assert screen.shown[:40].partition(b"\n")[0] == b"fg: 7 bytes before this are gone"
         assert screen.shown.endswith(b"\0end\n")
+
+
+class Full(Screen):
+    """Cannot be written to."""
+
+    async def write(self, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+
+@on_a_loop
+async def test_what_cannot_be_shown_is_the_error_that_it_is_anywhere() -> None:
+    async with JobManager() as jobs:
+        id = await jobs.start("echo text; exec sleep 100")
+        with pytest.raises(OSError, match="full"):
+            await FrontLauncher(jobs, Full()).to_front(id)

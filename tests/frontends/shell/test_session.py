@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from amper.frontends.shell.asking import ends_too_early
 from tests.frontends.shell.workbench import bench
 from tests.support import run
 from tests.work import on_a_loop
@@ -88,6 +89,39 @@ AS_IN_SH = [
     "sleep 100 & kill $!; wait $!; echo $?",
     'sleep 100 & kill -9 "${!}"; wait ${!:-}; echo $?',
     "(exit 3) & wait $!; kill $! 2>/dev/null || echo over",
+    "go() { cd /tmp; }; cd /; go; cd .; pwd",
+    "go() { cd /tmp; }; on() { go; }; cd .; on; cd .; pwd",
+    "out() { exit 3; }; cd .; out; echo never",
+    "for i in 1 2; do X=$i; done; cd .; echo $X $i",
+    "i=0; cd .; while [ $i -lt 3 ]; do i=$((i+1)); done; cd .; echo $i",
+    "f() { X=5; export Y=6; unset Z; }; Z=1; cd .; f; cd .; echo $X ${Z-no}; env | grep ^Y=",
+    ": ${X:=7}; cd .; echo $X",
+    "read X Y <<E\na b c\nE\ncd .; echo $Y $X",
+    "X=1; { X=2; (X=3); X=4 | cat; }; cd .; echo $X",
+    "if true; then export X=1; fi; cd .; env | grep ^X=",
+    "X=1; if true; then export X; fi; cd .; X=2; env | grep ^X=",
+    "export X=1; if true; then unset X; fi; cd .; echo ${X-no}; env | grep ^X= || echo no",
+    "if true; then X='a\n b'; Y=; fi; cd .; echo \"$X\" ${Y-no}",
+    "if true; then IFS=1; fi; X=$(exit 11); echo $?; if true; then X=; (exit 11); fi; echo $?",
+    "if true; then PATH=/nowhere; fi; cd .; env || echo no",
+    "if true; then (exit 9); X=1; (exit 4); fi; echo $?",
+    'export X=$(echo a b); cd .; echo "$X"',
+    "HOME=/h; export X=~/bin:~/y Y='~'; cd .; echo $X $Y",
+    "X=$(echo told >&2; echo a); cd .; echo $X",
+    "cd $(echo /tmp; exit 4); echo $?; pwd",
+    "set -x; if true; then X=1; fi; cd .; echo $X",
+    "set -- x 'y  z' ''; cd .; echo $# \"$2\"; shift; cd .; echo $# \"$1\" $0; set --; cd .; echo $#",
+    "f() { shift; set -- a; }; cd .; f 1 2; cd .; echo $# $1",
+    "getopts ab: o -a -b c; cd .; getopts ab: o -a -b c; echo $o $OPTARG $OPTIND",
+    "mkdir -p a/b c/b ./d; CDPATH=a:c; cd b; pwd; cd -",
+    "mkdir -p a/b b; CDPATH=a; cd ./b; pwd",
+    "mkdir -p a/b b; CDPATH=:a; cd b; pwd",
+    "mkdir -p a/b b; CDPATH=a:; cd b; pwd",
+    "mkdir -p a/b; CDPATH=a cd b; pwd; cd b || echo no",
+    "mkdir -p a d; CDPATH=a; cd d; pwd; cd ..; pwd; cd /nowhere || echo no",
+    "mkdir -p a; CDPATH=a; touch a/f; cd f || echo no; pwd; cd; pwd",
+    "CDPATH=/nowhere:/usr; cd lib; pwd; cd -; cd /lib; pwd",
+    "mkdir '~'; cd '~'; pwd",
 ]
 
 
@@ -208,6 +242,69 @@ def test_the_first_failure_ends_a_shell_that_is_told_so(tmp_path: Path) -> None:
         for text, outcome in cases.items():
             async with bench(tmp_path, "-e") as shell:
                 assert await shell.type(text) == outcome, text
+
+    run(test())
+
+
+def test_an_sh_that_gives_up_sends_nobody_away(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            text = "X=1; if true; then X=2; cd ${NONE?missing}; fi"
+            assert await shell.type(text) == ("", 2)
+            assert b"missing" in shell.err.data
+            assert await shell.type("echo $X; exit 3") == ("1\n[left]", 3)
+
+    run(test())
+
+
+def test_nothing_of_ours_is_seen_where_sh_traces_a_text(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.type("set -x; for X in 3; do :; done; cd /; echo $X") == ("3\n", 0)
+            assert shell.err.data.decode() == "+ :\n"
+
+    run(test())
+
+
+def test_what_an_sh_starts_for_itself_is_waited_for_by_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.says("for i in 3; do (exit $i) & done; wait $!; echo $?") == "3\n"
+            await shell.type("f() { (exit $1) & }; g() { f 4; }")
+            assert await shell.says("g; wait $!; echo $?") == "4\n"
+            assert shell.err.data == b""
+            await shell.type("f 5")
+            assert shell.err.data == b""
+            # What is ours stays ours.
+            assert await shell.says("(exit 6) & p=$!; f 7; wait $p; echo $?") == "6\n"
+
+    run(test())
+
+
+def test_what_an_sh_starts_and_leaves_is_said_to_be_no_job(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            assert await shell.type("for i in 1; do sleep 100 & done; :") == ("", 0)
+            assert b"is no job here" in shell.err.data
+            assert await shell.says("kill $!; echo $?") == "0\n"
+
+    run(test())
+
+
+def test_a_text_of_any_length_is_run(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path) as shell:
+            many = "\N{EURO SIGN}" * 100_000
+            assert await shell.says(f"X={many}; f() {{ echo ${{#X}} $2; }}; cd .") == ""
+            assert await shell.says('f "$@"') == f"{len(many.encode())} two words\n"
+            assert await shell.says("Y=${X#?}; cd .; f $0 ok; echo ${#Y} $#") == (
+                f"{len(many.encode())} ok\n{len(many.encode()) - 1} 2\n"
+            )
+            sh = shell.shell.sh
+            early, wrong = await sh.complaint(f"if {many}"), await sh.complaint(f"if ; {many}")
+            assert early is not None
+            assert wrong is not None
+            assert (ends_too_early(early), ends_too_early(wrong)) == (True, False)
 
     run(test())
 
@@ -345,7 +442,7 @@ def test_what_a_builtin_cannot_write_is_a_failure_of_its_own(tmp_path: Path) -> 
     run(test())
 
 
-@pytest.mark.parametrize("line", ["umask 077", "set -e", "ulimit -n 64", "alias ll=ls"])
+@pytest.mark.parametrize("line", ["umask 077", "set -e", "set +e", "ulimit -n 64", "alias ll=ls"])
 @on_a_loop
 async def test_what_is_lost_on_the_next_line_is_told(line: str, tmp_path: Path) -> None:
     async with bench(tmp_path) as shell:
@@ -355,7 +452,8 @@ async def test_what_is_lost_on_the_next_line_is_told(line: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "line", ["umask", "umask -S", "umask 077; true", "umask nonsense", "ulimit -n"]
+    "line",
+    ["umask", "umask -S", "umask 077; true", "umask nonsense", "ulimit -n", "set -- a", "set a"],
 )
 @on_a_loop
 async def test_a_question_a_mistake_and_what_serves_its_own_line_lose_nothing(

@@ -169,7 +169,8 @@ def _prompt(flags: list[str]) -> int:
         import prompt_toolkit  # noqa: F401 - the prompt imports it as well, where nobody would catch it.
     except ImportError:
         raise needs_extra("prompt_toolkit", "amper shell", extra="shell") from None
-    from amper.frontends.cli.writer import CannotWrite, Writer
+    from amper.frontends.cli.standard_streams import inherited
+    from amper.frontends.cli.writer import CannotWrite, TerminalWriter
     from amper.frontends.shell.interactive import prompt
     from amper.process.terminals.terminal import Terminal
 
@@ -180,9 +181,9 @@ def _prompt(flags: list[str]) -> int:
         complain(NO_CONTROL)
         return FAILURE
     ours.close()
-    out, err = Writer(1, "standard output"), Writer(2, "standard error")
+    out, err = TerminalWriter(1, "standard output"), TerminalWriter(2, "standard error")
     try:
-        return prompt(_state(["amper"]), out, err, flags)
+        return prompt(_state(["amper"]), out, err, flags, inherited())
     except CannotWrite as error:
         return _cannot_write(error)
 

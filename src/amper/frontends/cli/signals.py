@@ -38,6 +38,7 @@ class SignalRelay:
         self._grace_period = grace_period
         self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._told: signal.Signals | None = None
+        self._modes = terminal.Modes()
 
     @property
     def is_told(self) -> bool:
@@ -142,12 +143,18 @@ class SignalRelay:
     async def _stop(self) -> None:
         """Do what Ctrl-Z means, for the jobs too: their sessions are not the terminal's."""
         await self._signal(signal.SIGSTOP)
+        # Of a stop like this a program of the whole screen hears nothing, and puts nothing in order.
+        its_modes = terminal.Modes()
+        self._modes.restore()
         # Not SIGSTOP: where no shell could let us run on (the leader of a session, as under `ssh -t`
         # or in a window of its own), the kernel passes over this one, and we go on at once.
         handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)
+        its_modes.restore()
         await self._signal(signal.SIGCONT)
+        # For a new size it draws itself anew.
+        await self._signal(signal.SIGWINCH)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -53,7 +53,7 @@ def is_terminal(fd: int) -> bool:
 
 def has_screen(fd: int) -> bool:
     """Return whether a descriptor is a terminal on which the cursor can be moved."""
-    return os.isatty(fd) and os.environ.get("TERM", "dumb") != "dumb"
+    return os.isatty(fd) and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def has_colours(fd: int) -> bool:

@@ -11,6 +11,8 @@ import select
 from os import write
 from typing import Final
 
+from amper.process.terminals.terminal import unstopped
+
 MOST_PENDING: Final = 256 * 1024
 """More than this is held by whoever wants to write."""
 
@@ -82,3 +84,11 @@ class Writer:
             loop.add_writer(self._fd, self._push)
         else:
             loop.remove_writer(self._fd)
+
+
+class TerminalWriter(Writer):
+    """Writes to our terminal also while a job is in front of it, and `stty tostop` would stop us for that."""
+
+    def _push(self) -> None:
+        with unstopped():
+            super()._push()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
-from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -19,7 +20,9 @@ from prompt_toolkit.shortcuts import CompleteStyle
 
 from amper.frontends.shell.completing import ShellCompleter
 from amper.frontends.shell.grammar import is_complete
+from amper.frontends.shell.keyboard import Keyboard
 from amper.frontends.shell.state import State
+from amper.frontends.shell.tab import complete
 from amper.job.table import JobTable
 
 CONTINUATION = "> "
@@ -45,6 +48,7 @@ class Editor:
         output = Vt100_Output.from_pty(self._screen)
         # The terminal's answer, where it is slow, would be typed into the command that runs by then.
         output.enable_cpr = False
+        keyboard = Keyboard(sys.stdin)
         self._session: PromptSession[str] = PromptSession(
             history=history,
             completer=ShellCompleter(state, table),
@@ -56,11 +60,12 @@ class Editor:
             key_bindings=_bindings(),
             eof_exception=CtrlD,
             interrupt_exception=CtrlC,
-            input=Vt100Input(sys.stdin),
+            input=keyboard,
             output=output,
             # Where it is not told, a line editor that is given its screen does not look at NO_COLOR.
             color_depth=ColorDepth.from_env(),
         )
+        keyboard.is_line_over = lambda: self._session.app.is_done
 
     async def read(self) -> str:
         """Return the next command. Raises CtrlC, CtrlD, and EOFError if the terminal is gone.
@@ -111,5 +116,14 @@ def _bindings() -> KeyBindings:
             buffer.validate_and_handle()
         else:
             buffer.newline(copy_margin=False)
+
+    @bindings.add("tab", filter=has_focus(DEFAULT_BUFFER))
+    def _(event: KeyPressEvent) -> Coroutine[Any, Any, None] | None:
+        return complete(event)
+
+    @bindings.add("c-z")
+    def _(event: KeyPressEvent) -> None:
+        # It was meant for a job in front that is over, or has stopped, by now.
+        pass
 
     return bindings

@@ -66,6 +66,8 @@ class Text:
     """Whether it ends where a command ends."""
     last_jobs: tuple[Span, ...] = ()
     """Where `$!` is expanded, in no order; of what was not understood only some."""
+    inner_jobs: tuple[int, ...] = ()
+    """Where a `&` stands within a compound command, whose jobs are those of the sh that runs it."""
 
     def between(self, start: int, end: int) -> str:
         """Return what stands there, with the here-documents that belong to it and no others."""
@@ -110,6 +112,7 @@ def read(text: str) -> Text:
         understood,
         is_complete,
         tuple(parser.last_jobs),
+        tuple(parser.inner_jobs),
     )
 
 
@@ -120,6 +123,12 @@ def is_complete(text: str) -> bool:
 
 class _Parser(Words):
     """One function for each rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.inner_jobs: list[int] = []
+        self._depth = 0
+        """In how many subshells and substitutions we are, whose jobs nobody outside can wait for."""
 
     def chain_or_end(self) -> Chain | None:
         """Go on behind the next and-or list and what ends it; None at the end of the text."""
@@ -139,7 +148,11 @@ class _Parser(Words):
         return Chain(chain.span, chain.links, end, is_background)
 
     def nested(self) -> None:
-        self._list(frozenset())
+        self._depth += 1
+        try:
+            self._list(frozenset())
+        finally:
+            self._depth -= 1
         self._expect(")")
 
     def _list(self, closing: frozenset[str]) -> None:
@@ -151,6 +164,8 @@ class _Parser(Words):
             if closing and self.peek() in closing:
                 return
             self._chain()
+            if self.begins("&") and not self._depth:
+                self.inner_jobs.append(self.at)
             if self.begins("&") or (self.begins(";") and not self._ends_case()):
                 self.at += 1
 

@@ -3,6 +3,7 @@
 1. Ctrl-C and Ctrl-Z go to the job in front, whose terminal it is. We hear of Ctrl-C only while a
    builtin runs, which it cancels; while a line is edited it is a key.
 2. SIGTERM and SIGHUP end us, and all jobs with us. Whatever ends us, the terminal is set back.
+3. While the jobs are ended, a second of these signals (SIGINT, SIGQUIT, SIGTERM, SIGHUP) kills them at once.
 """
 
 from __future__ import annotations
@@ -41,8 +42,14 @@ _NOT_FOR_US: Final = (signal.SIGQUIT, signal.SIGTSTP)
 since a command would inherit that."""
 
 
-def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) -> int:
-    """Be a shell until the person leaves; return the exit code."""
+def prompt(
+    state: State,
+    out: Output,
+    err: Output,
+    options: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Be a shell until the person leaves; return the exit code. Commands get `pass_fds`, too."""
     terminal = Terminal.open()
     modes = None
     try:
@@ -50,7 +57,7 @@ def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) 
             _wait_for_our_turn(terminal)
             modes = terminal.modes()
         with asyncio.Runner() as runner:
-            return runner.run(_be_prompt(state, out, err, options))
+            return runner.run(_be_prompt(state, out, err, options, pass_fds))
     finally:
         if terminal is not None:
             if terminal.take_back() and modes is not None:
@@ -58,10 +65,19 @@ def prompt(state: State, out: Output, err: Output, options: Sequence[str] = ()) 
             terminal.close()
 
 
-async def _be_prompt(state: State, out: Output, err: Output, options: Sequence[str]) -> int:
+async def _be_prompt(
+    state: State, out: Output, err: Output, options: Sequence[str], pass_fds: Sequence[int]
+) -> int:
+    with _deaf_at_the_end():
+        return await _talk(state, out, err, options, pass_fds)
+
+
+async def _talk(
+    state: State, out: Output, err: Output, options: Sequence[str], pass_fds: Sequence[int]
+) -> int:
     async with JobManager() as jobs:
         jobs.set_persist_output_files(False)
-        launcher = FrontLauncher(jobs, out)
+        launcher = FrontLauncher(jobs, out, pass_fds)
         shell = Shell(launcher, state, out, err, options=options)
         editor: Editor | PlainEditor
         if has_screen(os.environ):
@@ -89,6 +105,7 @@ class Prompt:
         self._told: signal.Signals | None = None
         self._was_warned = False
         self._has_run = False
+        self._hurrying: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Talk until one side has enough; return the exit code."""
@@ -173,7 +190,8 @@ class Prompt:
             return
         self._has_run = False
         try:
-            columns = os.get_terminal_size(1).columns
+            # One that does not know it says 0; the line editor takes it for the same then.
+            columns = os.get_terminal_size(1).columns or 80
         except OSError:
             return
         # Where the line has begun already this fills it and comes back; else it goes on to the next.
@@ -209,8 +227,32 @@ class Prompt:
             yield
         finally:
             is_over = True
-            for number in (*handled, signal.SIGINT, *_NOT_FOR_US):
-                loop.remove_signal_handler(number)
+            for number in (*handled, signal.SIGINT, signal.SIGQUIT):
+                loop.add_signal_handler(number, self._hurry)
+
+    def _hurry(self) -> None:
+        """Kill all jobs at once. It is the second time that somebody wants us to end."""
+        if self._hurrying is None:
+            killing = _kill_all(self._shell.jobs)
+            self._hurrying = asyncio.create_task(killing)  # noqa: TID251 - it outlives our method.
+
+
+async def _kill_all(jobs: JobManager) -> None:
+    ids = await jobs.list_ids()
+    await asyncio.gather(*(jobs.kill(id, grace_period=0, reason="leaving") for id in ids))
+
+
+@contextmanager
+def _deaf_at_the_end() -> Iterator[None]:
+    """Let no signal hit us once there is nothing more to do than to set the terminal back."""
+    try:
+        yield
+    finally:
+        loop = asyncio.get_running_loop()
+        for number in (*_ENDING, signal.SIGINT, *_NOT_FOR_US):
+            # asyncio would bring back what raises KeyboardInterrupt.
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _wait_for_our_turn(terminal: Terminal) -> None:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+from amper.frontends.shell.long_text import sh_command
 from amper.manager import JobManager
 from amper.values import JobId
 
@@ -27,7 +28,7 @@ class Order:
     @property
     def command(self) -> list[str]:
         """What is executed."""
-        return ["/bin/sh", *self.options, "-c", self.script, *self.positional]
+        return sh_command(self.options, self.script, self.positional)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class PlainEditor:
 
 def has_screen(environment: Mapping[str, str]) -> bool:
     """Return whether the cursor can be moved."""
-    return environment.get("TERM", "dumb") not in ("dumb", "unknown")
+    return environment.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 async def _until_there_is_input() -> None:

@@ -21,6 +21,13 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_./+-]+")
 """A name that means itself."""
 
 
+_AS_IN_SH: Final = frozenset({"jobs", "kill", "wait"})
+"""What an sh does for its own jobs as we do it for ours."""
+
+_FOR_US: Final = re.compile(r"%|^-(?:-.|n)")
+"""What it does not know, or only where it controls jobs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Own:
     """A builtin of ours: its words as they stand, and what becomes of what it says."""
@@ -54,6 +61,8 @@ class Outside:
     functions: tuple[tuple[str, str], ...] = ()
     """Those that it defines for later: name and definition."""
     only: Only | None = None
+    is_last: bool = False
+    """Whether nothing comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +101,20 @@ class Ours:
     only_ours: Names
 
 
-def plan(text: Text, ours: Ours) -> list[Step]:
-    """Return the steps of a text. What was not understood is the last one."""
-    steps = list(_steps(text, ours, text.chains))
+def plan(text: Text, ours: Ours, *, inner_jobs: bool = False) -> list[Step]:
+    """Return the steps of a text. What was not understood is the last one.
+
+    `inner_jobs` says whether an sh starts jobs of its own in there, and in what it calls. What waits
+    for them on the same line is that sh's, too, unless the line has jobs of ours.
+    """
+    if (
+        inner_jobs
+        and _is_for_sh(text, ours)
+        and not any(each.is_background for each in text.chains)
+    ):
+        steps: list[Step] = [*_outside(text, text.chains)]
+    else:
+        steps = [*_steps(text, ours, text.chains)]
     rest = text.between(text.understood, len(text.text))
     return [*steps, Outside(rest)] if rest.strip(NOTHING) else steps
 
@@ -106,13 +126,42 @@ def plan_script(text: Text, ours: Ours) -> list[Step]:
     does: it gets all the rest.
     """
     last = 0
+    if text.inner_jobs and _is_for_sh(text, ours):
+        # It waits for what an sh has started within a loop or a function, and no other sh could.
+        return [Outside(text.text, is_last=True)]
     for number, chain in enumerate(text.chains, 1):
         names = (_name(text, pipeline.commands[0]) for _, pipeline in chain.links)
         if chain.is_background or any(map(ours.only_ours, names)):
             last = number
     steps = list(_steps(text, ours, text.chains[:last]))
     rest = text.between(text.chains[last - 1].end if last else 0, len(text.text))
-    return [*steps, Outside(rest)] if rest.strip(NOTHING) else steps
+    return [*steps, Outside(rest, is_last=True)] if rest.strip(NOTHING) else steps
+
+
+def starts_unseen(text: Text) -> bool:
+    """Return whether a text that is no definition of a function starts what is no job of ours."""
+    functions = [
+        command.span
+        for chain in text.chains
+        for _, pipeline in chain.links
+        for command in pipeline.commands
+        if command.function is not None
+    ]
+    return any(not any(span.start <= at < span.end for span in functions) for at in text.inner_jobs)
+
+
+def _is_for_sh(text: Text, ours: Ours) -> bool:
+    """Return whether an sh can do all of a text that asks for jobs, or ends them."""
+    asked = [
+        (pipeline.commands[0], name)
+        for chain in text.chains
+        for _, pipeline in chain.links
+        if ours.only_ours(name := _name(text, pipeline.commands[0]))
+    ]
+    return bool(asked) and all(
+        name in _AS_IN_SH and not any(map(_FOR_US.search, _words(text, command)))
+        for command, name in asked
+    )
 
 
 def _steps(text: Text, ours: Ours, chains: Sequence[Chain]) -> Iterator[Step]:

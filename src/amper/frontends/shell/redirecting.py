@@ -7,6 +7,7 @@ import shlex
 from types import TracebackType
 from typing import Final, Self
 
+from amper.frontends.shell.nameless import nameless_file
 from amper.frontends.shell.plan import Own
 from amper.values import ExecResult
 
@@ -32,10 +33,10 @@ class Redirected:
 
     def __init__(self, result: ExecResult) -> None:
         self._has_said = bool(result.out)
-        self.out = _file_with(result.out)
+        self.out = nameless_file(result.out)
         """What is to be the standard input of the script."""
-        self._err = _file_with(result.err)
-        self._why = _file_with(b"")
+        self._err = nameless_file(result.err)
+        self._why = nameless_file()
 
     def __enter__(self) -> Self:
         return self
@@ -62,12 +63,3 @@ class Redirected:
             write=write if self._has_said else ":", err=self._err, redirections=step.redirections
         )
         return f"{put} | {step.pipe}" if step.pipe else put
-
-
-def _file_with(data: bytes) -> int:
-    """Return a file without a name that holds `data`, to be read from its beginning."""
-    fd = os.memfd_create("amper")
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -74,7 +74,7 @@ async def run_script(
     options: Sequence[str] = (),
 ) -> int:
     """Run a text to its end and return its exit code."""
-    shell = Shell(launcher, state, out, err, options=options)
+    shell = Shell(launcher, state, out, err, options=options, is_script=True)
     try:
         await shell.run_script(text)
     except Leave as leaving:

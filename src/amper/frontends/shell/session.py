@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from amper.builtins import BUILTINS
 from amper.frontends.shell.asking import CannotExpand, Sh
+from amper.frontends.shell.changes import Changes, called
 from amper.frontends.shell.grammar import read
 from amper.frontends.shell.launching import Launcher, Order, Outcome
+from amper.frontends.shell.nameless import told, told_file
 from amper.frontends.shell.plan import (
     Assign,
     Background,
@@ -22,6 +23,7 @@ from amper.frontends.shell.plan import (
     Step,
     plan,
     plan_script,
+    starts_unseen,
 )
 from amper.frontends.shell.programs import is_program
 from amper.frontends.shell.redirecting import Redirected
@@ -31,17 +33,12 @@ from amper.values import ExecResult, JobId, JobStatus
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 
-_MOVES: Final = re.compile(r"\b(exit|cd)\b")
-"""What a compound command may do to the shell itself."""
-
-_MARK: Final = """
-amper_code=$?
-printf '%s\\0' "$PWD" "${{OLDPWD-}}" >{file}
-exit $amper_code"""
-"""What comes behind it, and is not reached if it has left."""
-
-_LASTING: Final = frozenset({"alias", "read", "set", "trap", "ulimit", "umask", "."})
+_LASTING: Final = frozenset({"alias", "set", "trap", "ulimit", "umask", "."})
 """What changes the sh that runs it, and is typed alone for the lines that follow. There it is lost."""
+
+UNSEEN: Final = (
+    "amper: what `&` starts in there is no job here; `wait` on the same line waits for it\n"
+)
 
 _SILENT: Final = frozenset({signal.SIGINT, signal.SIGPIPE})
 """Nobody has to be told that these ended a command."""
@@ -69,23 +66,33 @@ class Shell:
         err: Output,
         *,
         options: Sequence[str] = (),
+        is_script: bool = False,
     ) -> None:
         self.launcher = launcher
         self.jobs = launcher.jobs
         self.state = state
-        self.sh = Sh(state)
+        self.sh = Sh(state, self._asked)
         self.out = out
         self.err = err
         self.options = tuple(options)
         """What each sh is started with."""
+        self.is_script = is_script
+        """Whether it ends where one sh for all of the text would give up."""
         self._listed: dict[JobId, JobStatus] = {}
 
     async def run_line(self, text: str) -> None:
         """Run what a person has typed. Raises Leave when that is to leave the shell."""
-        steps = plan(read(text), OURS)
+        parsed = read(text)
+        # Those of a function are in its own text.
+        all_texts = (parsed, *map(read, called(text, self.state.functions)[1:]))
+        steps = plan(parsed, OURS, inner_jobs=any(each.inner_jobs for each in all_texts))
         await self._run(steps)
         if self.state.code == 0:
             await self.say("".join(map(_said_of_what_is_lost, steps)))
+            if starts_unseen(parsed) and not any(
+                isinstance(step, Outside) and "wait" in step.text for step in steps
+            ):
+                await self.say(UNSEEN)
 
     async def run_script(self, text: str) -> None:
         """Run a text that nothing comes after. Raises Leave when it leaves the shell."""
@@ -142,10 +149,13 @@ class Shell:
     # Commands of others.
 
     async def _outside(self, step: Outside, *, is_linked: bool = False) -> int:
+        if step.is_last:
+            return await self._in_front(self._order(step.text, step.text))
         is_fatal = "-e" in self.options and not is_linked
         program = self._program(step)
-        if is_fatal or (program is None and _MOVES.search(step.text)):
-            code = await self._marked(step, is_fatal=is_fatal)
+        changes = Changes.by(step.text, self.state.functions)
+        if is_fatal or (program is None and (self.is_script or changes.are_possible)):
+            code = await self._watched(step, changes, is_fatal=is_fatal)
         else:
             options = tuple(option for option in self.options if option != "-e")
             code = await self._in_front(
@@ -154,33 +164,37 @@ class Shell:
         self.state.functions.update(step.functions)
         return code
 
-    async def _marked(self, step: Outside, *, is_fatal: bool) -> int:
-        """Run what may leave the shell or its directory: a mark says where it came to its end."""
-        mark = os.memfd_create("amper")
-        try:
+    async def _watched(self, step: Outside, changes: Changes, *, is_fatal: bool) -> int:
+        """Run what may change the shell: behind its end an sh tells what it has become."""
+        with told_file() as file:
             order = self._order(
-                step.text + _MARK.format(file=f"/dev/fd/{mark}"),
+                step.text + changes.telling(f"/dev/fd/{file}"),
                 step.text,
-                pass_fds=(mark,),
+                pass_fds=(file,),
                 options=tuple(o for o in self.options if o != "-e" or is_fatal),
             )
             outcome = await self.launcher.in_front(order)
-            places = os.fsdecode(os.pread(mark, os.fstat(mark).st_size, 0)).split("\0")
-        finally:
-            os.close(mark)
-        code = await self.told(outcome)
-        if len(places) == 3:
-            # Where the directory is gone, an sh that has gone nowhere else knows no name for it.
-            if places[0]:
-                self.state.move(places[0], places[1])
-        elif not outcome.is_stopped and outcome.signal is None:
+            text = told(file)
+        code = await self.said_of(outcome)
+        # An sh that gives up in the middle of a line is no reason to send the person away.
+        may_end = self.is_script or changes.may_leave
+        ended = may_end and not (outcome.is_stopped or outcome.signal or outcome.complaint)
+        if not changes.take(text, self.state) and (is_fatal or ended):
             raise Leave(code)
         return code
 
-    async def _in_front(self, order: Order) -> int:
-        return await self.told(await self.launcher.in_front(order))
+    async def _asked(self, question: str, title: str) -> ExecResult:
+        """Run in front what an sh has to run for an answer."""
+        with told_file() as file:
+            script = f"{{ {question}\n}} >/dev/fd/{file}"
+            order = self._order(script, title, pass_fds=(file,), options=())
+            code = await self._in_front(order)
+            return ExecResult(code, os.fsencode(told(file)))
 
-    async def told(self, outcome: Outcome) -> int:
+    async def _in_front(self, order: Order) -> int:
+        return await self.said_of(await self.launcher.in_front(order))
+
+    async def said_of(self, outcome: Outcome) -> int:
         """Say what prevented the start or what a signal has done; raise Interrupted if it was Ctrl-C."""
         await self.err.write(outcome.complaint)
         if outcome.signal is not None and outcome.signal not in _SILENT:
@@ -246,7 +260,8 @@ class Shell:
         try:
             values, _ = await self.sh.assigned(step.names, step.assignments)
             with self.state.overlaid(dict(zip(step.names, values, strict=True))):
-                result = await self._act(step.name, await self.sh.expand(step.words))
+                expand = self.sh.declared if step.name == "export" else self.sh.expand
+                result = await self._act(step.name, await expand(step.words))
         except CannotExpand as error:
             return await self._complain(error.result)
         if step.pipe or step.redirections:
@@ -280,9 +295,13 @@ def _said_of_what_is_lost(step: Step) -> str:
     if not isinstance(step, Outside) or step.only is None or step.only.name not in _LASTING:
         return ""
     _, *arguments = step.text[step.only.at :].split()
-    # `umask -S` and `ulimit -n` ask; of `set` the options are what it sets.
-    is_question = not arguments or (step.only.name != "set" and arguments[-1].startswith("-"))
-    return "" if is_question else f"amper: `{step.only.name}` lasts to the end of its line\n"
+    if step.only.name == "set":
+        # The words that it sets last.
+        is_lost = arguments != [] and arguments[0] != "--" and arguments[0][0] in "-+"
+    else:
+        # `umask -S` and `ulimit -n` ask.
+        is_lost = arguments != [] and not arguments[-1].startswith("-")
+    return f"amper: `{step.only.name}` lasts to the end of its line\n" if is_lost else ""
 
 
 def _is_ours(name: str) -> bool:

@@ -14,7 +14,7 @@ from amper.builtins.fg import MANUAL as FG_MANUAL
 from amper.builtins.fg import chosen
 from amper.builtins.listing import command_of
 from amper.builtins.manual import Manual, Report, builtin, find_one
-from amper.frontends.shell.state import NAME
+from amper.frontends.shell.state import NAME, State
 from amper.manager import JobManager
 from amper.values import ExecResult, JobId, JobInfo
 
@@ -39,7 +39,7 @@ writes is kept for `output`.
 
 A job is %1, %+ (current), %- (previous), %name or %?text. `jobs --help` and the like tell more.
 Variables and functions last from line to line. What else changes a shell (umask, ulimit, set, trap,
-alias, read, exec, .) lasts to the end of its line.
+alias, exec, .) lasts to the end of its line.
 """
 
 OUTPUT_MANUAL: Final = Manual(
@@ -68,7 +68,7 @@ class Leave(Exception):
 
 
 async def cd(shell: Shell, arguments: Sequence[str]) -> ExecResult:
-    """Go to a directory: HOME if none is named, `-` for the one before."""
+    """Go to a directory: HOME if none is named, `-` for the one before, or what CDPATH leads to."""
     words = list(arguments)
     is_physical = False
     while words and words[0] in ("-L", "-P", "--"):
@@ -78,20 +78,20 @@ async def cd(shell: Shell, arguments: Sequence[str]) -> ExecResult:
         is_physical = option == "-P"
     if len(words) > 1:
         return ExecResult.failure(USAGE, "cd: too many arguments\n")
-    target = words[0] if words else "~"
-    if target in ("-", "~"):
-        name = "OLDPWD" if target == "-" else "HOME"
-        place = shell.state.get(name)
+    place, is_told = words[0] if words else "", False
+    if not words or place == "-":
+        name = "OLDPWD" if words else "HOME"
+        place, is_told = shell.state.get(name) or "", bool(words)
         if not place:
             return ExecResult.failure(1, f"cd: {name} is not set\n")
-    else:
-        place = target
+    elif found := _on_cdpath(shell.state, place):
+        place, is_told = found
     try:
         directory = _directory(shell.state.directory, place, is_physical=is_physical)
     except OSError as error:
         return ExecResult.failure(1, f"cd: {place}: {error.strerror}\n")
     shell.state.move(directory)
-    return ExecResult.success(_line(directory) if target == "-" else b"")
+    return ExecResult.success(_line(directory) if is_told else b"")
 
 
 async def pwd(shell: Shell, arguments: Sequence[str]) -> ExecResult:
@@ -159,7 +159,7 @@ async def fg(shell: Shell, arguments: Sequence[str]) -> ExecResult:
         # Before what the job has to say.
         await shell.out.write(f"{command_of(info)}\n".encode("utf-8", "surrogateescape"))
         outcome = await shell.launcher.to_front(info.id)
-        report.code = await shell.told(outcome)
+        report.code = await shell.said_of(outcome)
 
     return await bring(shell.jobs, arguments)
 
@@ -221,6 +221,17 @@ async def _follow(shell: Shell, id: JobId) -> ExecResult:
             await shell.say(f"output: {chunk.dropped} bytes are gone\n")
         await shell.out.write(chunk.data)
     return ExecResult.success()
+
+
+def _on_cdpath(state: State, place: str) -> tuple[str, bool] | None:
+    """Return what a place means with the first folder of CDPATH that has it, and whether to tell so."""
+    if place.partition("/")[0] in ("", ".", ".."):
+        return None
+    for folder in (state.get("CDPATH") or "").split(":"):
+        found = os.path.join(folder, place)
+        if os.path.isdir(os.path.join(state.directory, found)):
+            return found, bool(folder)
+    return None
 
 
 def _directory(here: str, place: str, *, is_physical: bool) -> str:

@@ -123,7 +123,7 @@ class Terminal:
     __del__ = close
 
     def _set_foreground(self, pgid: int) -> bool:
-        with _unstopped():
+        with unstopped():
             try:
                 os.tcsetpgrp(self.fd, pgid)
             except OSError:
@@ -152,7 +152,7 @@ def modes_of(fd: int) -> Modes | None:
 
 def set_modes_of(fd: int, modes: Modes) -> bool:
     """Set a terminal, whoever is in front of it, once all that was written is out (TCSADRAIN)."""
-    with _unstopped():
+    with unstopped():
         try:
             fcntl.ioctl(fd, termios.TCSETSW, modes)
         except OSError:
@@ -193,7 +193,7 @@ def controlling_terminal(pid: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _unstopped() -> Iterator[None]:
+def unstopped() -> Iterator[None]:
     """Keep what a process in the background must not do from stopping us."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
