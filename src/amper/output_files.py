@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from amper.flow.settle import settle
 from amper.job.job import Facts, Job
 from amper.job.table import output_of
 from amper.values import ExecResult, JobStatus
@@ -183,13 +184,9 @@ def _delete(facts: Facts) -> None:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, drained: asyncio.Future[None]) -> None:
-    def done() -> None:
-        if not drained.done():
-            drained.set_result(None)
-
     # Whoever waited may be gone with the loop.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(done)
+        loop.call_soon_threadsafe(settle, drained, None)
 
 
 def _described(job: Job, result: ExecResult, out: bytes, err: bytes) -> bytes:

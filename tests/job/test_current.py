@@ -148,9 +148,6 @@ def test_a_waiter_that_hears_of_the_end_finds_the_previous_job_current() -> None
     seen: list[dict[int, str]] = []
 
     class Looking:
-        def done(self) -> bool:
-            return False
-
         def set_result(self, news: object) -> None:
             seen.append(marks(bench))
 

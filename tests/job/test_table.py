@@ -243,9 +243,6 @@ def test_whoever_hears_of_an_end_finds_all_of_it_true() -> None:
     seen: list[object] = []
 
     class Looking:
-        def done(self) -> bool:
-            return False
-
         def set_result(self, news: object) -> None:
             info = bench.table.info(job)
             seen.extend((info.status_string, info.exit_code, info.finished_at is not None))

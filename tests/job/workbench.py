@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from amper import EndedBy, ExecResult, Streams, Usage
 from amper.job.job import CommandJob, Facts, Job
 from amper.job.lifecycle import Happening
@@ -41,10 +43,9 @@ class Listener:
         self.news: list[News] = []
         self.is_done = False
 
-    def done(self) -> bool:
-        return self.is_done
-
     def set_result(self, news: News) -> None:
+        if self.is_done:
+            raise asyncio.InvalidStateError
         self.news.append(news)
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from amper.flow.ring import Ring, checked_size
+from amper.flow.settle import settle
 from amper.values import Chunk, StreamStats
 
 DEFAULT_MAX_SIZE: Final = 10 * 1024 * 1024
@@ -219,10 +220,10 @@ def wake(waiter: asyncio.Future[None]) -> None:
     """Let a waiter go on, on its own loop, from whatever thread. A closed loop has none to wake."""
     loop = waiter.get_loop()
     if is_running_here(loop):
-        _resolve(waiter)
+        settle(waiter, None)
     elif not loop.is_closed():
         try:
-            loop.call_soon_threadsafe(_resolve, waiter)
+            loop.call_soon_threadsafe(settle, waiter, None)
         except RuntimeError:
             return  # It was closed in this very moment.
 
@@ -233,8 +234,3 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
         return False
-
-
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -10,8 +10,8 @@ from collections import deque
 from time import time
 from typing import Final
 
+from amper.flow.settle import Waiter, settle
 from amper.job.job import Job
-from amper.job.runner import Waiter
 from amper.values import EndedBy, Event, EventKind, EventPage, JobId, JobStatus, utc
 
 EVENTS_KEPT: Final = 10_000
@@ -29,7 +29,7 @@ class EventLog:
         self._entries: deque[_Entry] = deque(maxlen=kept)
         self.next = 1
         self.is_closed = False
-        self.waiters: set[Waiter] = set()
+        self.waiters: set[Waiter[None]] = set()
 
     @property
     def last(self) -> int:
@@ -95,8 +95,7 @@ class EventLog:
     def _wake(self) -> None:
         waiters, self.waiters = self.waiters, set()
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle(waiter, None)
 
 
 def _event(number: int, entry: _Entry) -> Event:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from amper.flow.cancel import CancellationToken
+from amper.flow.settle import Waiter
 from amper.flow.stream import BoundedStream
 from amper.values import EndedBy, ExecResult
 
@@ -34,19 +35,8 @@ class Streams(NamedTuple):
 
 
 News = tuple["Job", ExecResult | None]
-"""What a waiter is told: its job, and the result if that has ended."""
-
-
-class Waiter(Protocol):
-    """Somebody who waits for a job; a future of an event loop is one."""
-
-    def done(self) -> bool:
-        """Return whether it waits no more."""
-        ...
-
-    def set_result(self, news: Any, /) -> None:
-        """Let it go on with `News`: the job has ended, stopped, or left the table."""
-        ...
+"""What a waiter is told when a job has ended, stopped, or left the table: the job, and its result if it
+has ended."""
 
 
 class Runner(ABC):
@@ -60,7 +50,7 @@ class Runner(ABC):
     ended_by: EndedBy | None = None
     streams: Streams | None = None
     token: CancellationToken | None = None
-    waiters: Collection[Waiter] = ()
+    waiters: Collection[Waiter[News]] = ()
     """A tuple of one, or a set: most jobs have one, for which a set would be the largest thing of all."""
 
     @abstractmethod

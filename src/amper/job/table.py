@@ -20,13 +20,14 @@ from time import time
 from typing import Final
 
 from amper.errors import InternalError
+from amper.flow.settle import Waiter, settle
 from amper.flow.stream import BoundedStream
 from amper.job.current import JobOrder
 from amper.job.events import EventLog
 from amper.job.job import Job
 from amper.job.lifecycle import Happening, next_status
 from amper.job.retention import Retention
-from amper.job.runner import Runner, Streams, Waiter
+from amper.job.runner import News, Runner, Streams
 from amper.values import Ended, EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
 
 # A name of the module is found faster than a member of an enum.
@@ -225,7 +226,7 @@ class JobTable:
             self._wake(job, job.runner)
         self._on_removed(job)
 
-    def wait(self, job: Job, waiter: Waiter) -> None:
+    def wait(self, job: Job, waiter: Waiter[News]) -> None:
         """Let `waiter` go on when the job ends, stops or leaves the table."""
         runner = job.runner
         assert runner is not None
@@ -237,7 +238,7 @@ class JobTable:
         else:
             runner.waiters = {*waiters, waiter}
 
-    def leave(self, job: Job, waiter: Waiter) -> None:
+    def leave(self, job: Job, waiter: Waiter[News]) -> None:
         """Forget a waiter that waits no more."""
         runner = job.runner
         if runner is None:
@@ -304,8 +305,7 @@ class JobTable:
         waiters, runner.waiters = runner.waiters, ()
         news = (job, job.result)
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(news)
+            settle(waiter, news)
 
     def _enforce_retention(self) -> None:
         while (job := self.retention.surplus()) is not None:

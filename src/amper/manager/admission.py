@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict, deque
 from typing import Final
 
+from amper.flow.settle import settle
 from amper.job.job import Job
 from amper.manager.runner import LocalRunner
 from amper.values import JobId
@@ -98,9 +98,7 @@ class Pace:
         self._count = 0
         while self._waiting and self._count < STARTS_PER_TURN:
             waiter = self._waiting.popleft()
-            # Whoever was cancelled meanwhile forks nothing; a signal handler may do that at any time.
-            with contextlib.suppress(asyncio.InvalidStateError):
-                waiter.set_result(None)
-                self._count += 1
+            # Whoever was cancelled meanwhile forks nothing.
+            self._count += settle(waiter, None)
         if self._count and self._loop is not None:
             self._loop.call_soon(self._next_turn)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypedDict
 
+from amper.flow.settle import settle
 from amper.job.job import CommandJob
 from amper.job.runner import Streams
 from amper.manager.arguments import checked_seconds
@@ -306,8 +307,7 @@ class CommandRunner(LocalRunner):
         """Let those go on who wait until the command takes their data, or is started."""
         waiters, self._stdin_waiters = self._stdin_waiters, ()
         for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle(waiter, None)
 
     def _duplicate(self, file: int | HasFileno) -> int | HasFileno:
         """Return a descriptor of our own for an open file, and a constant as it is."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from amper.errors import AmperError
 from amper.flow.cancel import CancellationToken
+from amper.flow.settle import settle
 from amper.job.runner import Streams
 from amper.job.table import closed_streams
 from amper.manager.runner import LocalRunner
@@ -150,8 +151,7 @@ class CoroutineRunner(LocalRunner):
         if suspended:
             self.reports.job_resumed(self)
         for waiter in suspended:
-            if not waiter.done():
-                waiter.set_result(None)
+            settle(waiter, None)
 
     def stop_limit(self, grace_period: float) -> float:
         return grace_period

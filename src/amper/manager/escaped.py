@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from amper.flow.settle import settle
 from amper.job.job import Job
 from amper.manager.killing import KILL_LIMIT, Cascade
 from amper.manager.runner import LocalRunner
@@ -100,16 +101,12 @@ class Escapes:
             return outcome
         id = job.id
 
-        def settle(is_dead: bool) -> None:
-            if not outcome.done():
-                outcome.set_result(is_dead)
-
         def found(marks: dict[JobId, bytes]) -> None:
             if id in marks:
                 cascade = self.cascade(id, marks[id], ended_by, grace_period)
-                cascade.waiter().add_done_callback(lambda waiter: settle(waiter.result()))
+                cascade.waiter().add_done_callback(lambda waiter: settle(outcome, waiter.result()))
             else:
-                settle(False)
+                settle(outcome, False)
 
         _look_for_escaped(core.kernel, found, grace_period)
         return outcome
@@ -119,8 +116,7 @@ class Escapes:
         outcome: asyncio.Future[dict[JobId, bytes]] = self._core.enter().create_future()
 
         def found(marks: dict[JobId, bytes]) -> None:
-            if not outcome.done():
-                outcome.set_result(marks)
+            settle(outcome, marks)
 
         if self.are_possible:
             _look_for_escaped(self._core.kernel, found, grace_period)

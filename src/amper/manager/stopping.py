@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from amper.flow.settle import settle
 from amper.job.job import Job
 from amper.job.table import QUEUED, RUNNING, STOPPED
 from amper.manager.runner import STOP_LIMIT, LocalRunner
-from amper.manager.waiting import Verdict, wake
+from amper.manager.waiting import Verdict
 from amper.process.group import ProcessGroup
 from amper.process.scan import Look
 from amper.process.state import are_stopped
@@ -98,7 +99,7 @@ class Stopping:
     def _withdraw(self, runner: LocalRunner) -> None:
         self.give_up(runner)
         for waiter in self._waiters:
-            wake(waiter)
+            settle(waiter, None)
 
     def _continued(self, job: Job) -> None:
         if job.status is STOPPED:
@@ -155,7 +156,7 @@ class Stopping:
             if is_in_vain or loop.time() >= deadline:
                 return False
             waiter: asyncio.Future[None] = loop.create_future()
-            timer = loop.call_at(deadline, wake, waiter)
+            timer = loop.call_at(deadline, settle, waiter, None)
             table.events.waiters.add(waiter)
             self._waiters.add(waiter)
             try:

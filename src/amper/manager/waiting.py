@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import closing
 from operator import attrgetter
 from typing import Any, Final
 
+from amper.flow.settle import settle
 from amper.flow.stream import BoundedStream
 from amper.job.events import EventLog
 from amper.job.job import Job
@@ -49,9 +49,7 @@ class Verdict:
     def _tell(self) -> None:
         """Let those go on who wait for the outcome."""
         for waiter in self._waiters:
-            # Some wait no more. A signal handler may cancel one at any time: to ask first would not do.
-            with contextlib.suppress(asyncio.InvalidStateError):
-                waiter.set_result(self.outcome is True)
+            settle(waiter, self.outcome is True)
 
 
 class Gathering:
@@ -76,18 +74,14 @@ class Gathering:
         for job in self._pending.values():
             table.wait(job, self)
 
-    def done(self) -> bool:
-        """It takes whatever comes until it is closed."""
-        return False
-
     def set_result(self, news: News) -> None:
         """One of the jobs has ended, stopped, or left the table."""
         job, result = news
         del self._pending[job.id]
         if result is not None:
             self._over.append((job, result))
-        if self._wake_up is not None and self._is_ready() and not self._wake_up.done():
-            self._wake_up.set_result(None)
+        if self._wake_up is not None and self._is_ready():
+            settle(self._wake_up, None)
 
     async def all(self, timeout: float | None) -> list[Outcome]:
         """Wait until none is to come, or for `timeout` seconds; return what is over by then."""
@@ -114,7 +108,7 @@ class Gathering:
             return
         loop = asyncio.get_running_loop()
         self._wake_up = loop.create_future()
-        timer = None if timeout is None else loop.call_later(timeout, wake, self._wake_up)
+        timer = None if timeout is None else loop.call_later(timeout, settle, self._wake_up, None)
         try:
             await self._wake_up
         finally:
@@ -135,21 +129,15 @@ def change_of(
     waiter = loop.create_future()
     table.wait(job, waiter)
     if timeout is not None:
-        timer = loop.call_later(timeout, wake, waiter)
+        timer = loop.call_later(timeout, settle, waiter, None)
         waiter.add_done_callback(lambda _: timer.cancel())
     return waiter
-
-
-def wake(waiter: asyncio.Future[None]) -> None:
-    """Let a waiter go on with nothing in hand: its time is up."""
-    with contextlib.suppress(asyncio.InvalidStateError):
-        waiter.set_result(None)
 
 
 def loop_turn(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """Return a future that is done in the next turn of the loop."""
     turn = loop.create_future()
-    loop.call_soon(wake, turn)
+    loop.call_soon(settle, turn, None)
     return turn
 
 

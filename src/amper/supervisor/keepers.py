@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import amper
+from amper.flow.settle import settle
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE, WRITABLE
 from amper.process.reap import reap
@@ -300,8 +301,8 @@ class Keepers:
         for keeper in self._former:
             if keeper.pidfd >= 0:
                 self._kernel.poller.remove(keeper.pidfd)
-        if self._closing is not None and not self._closing.done():
-            self._closing.set_result(None)
+        if self._closing is not None:
+            settle(self._closing, None)
 
 
 def rights() -> tuple[object, ...]:
