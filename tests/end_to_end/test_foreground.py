@@ -126,17 +126,29 @@ def test_a_line_that_was_typed_before_the_stop_is_there_afterwards() -> None:
         person.until(b"told done:0 0")
 
 
-def test_whoever_is_late_to_wait_does_not_take_back_a_stop() -> None:
-    late = """
-    import amper.manager.manager as manager
-    confirmed = manager.confirmed
+UNTIL_IT_IS_STOPPED = """
+        while open(f"/proc/{job.pid}/stat").read().rpartition(")")[2].split()[0] != "T":
+            pass
+"""
+UNTIL_IT_IS_KNOWN = """
+        while job.status != "stopped":
+            await asyncio.sleep(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "until", [UNTIL_IT_IS_STOPPED, UNTIL_IT_IS_KNOWN], ids=["stopped", "known"]
+)
+def test_whoever_is_late_to_wait_does_not_take_back_a_stop(until: str) -> None:
+    late = f"""
+    import amper.manager.foreground as foreground
+    confirmed = foreground.confirmed
 
     async def late(job):
         await confirmed(job)
-        while open(f"/proc/{job.pid}/stat").read().rpartition(")")[2].split()[0] != "T":
-            pass
+        {until.strip()}
 
-    manager.confirmed = late
+    foreground.confirmed = late
     """
     lines = [line.removeprefix("    ") for line in late.splitlines()]
     with host(*lines, *in_front("kill -TSTP $$; echo went on"), AGAIN) as person:
@@ -159,14 +171,17 @@ def test_a_job_of_the_background_stops_when_it_reads_and_goes_on_in_front() -> N
         person.until(b"got hello")
 
 
-def test_whoever_is_cancelled_takes_the_terminal_back_and_leaves_the_job() -> None:
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_whoever_is_cancelled_takes_the_terminal_back_and_leaves_the_job(*, is_begun: bool) -> None:
+    begun = "await jobs.get_process_info(id)"
     lines = [
         "id = await jobs.start('echo ready; exec cat', foreground=True)",
         "waiting = asyncio.ensure_future(jobs.foreground(id))",
         "await asyncio.sleep(0)",
-        "await jobs.get_process_info(id)",
+        begun if is_begun else "",
         "waiting.cancel()",
         "await asyncio.wait([waiting])",
+        begun,
         "import os; print('ours', os.tcgetpgrp(0) == os.getpgrp(), waiting.cancelled(), flush=True)",
         "print('alive', await jobs.get_status_string(id) in ('running', 'stopped'), flush=True)",
         "print('killed', await jobs.kill(id), flush=True)",

@@ -156,9 +156,7 @@ os.write(1, b"got %r\\n" % os.read(0, 9))
         pid = person.number_after(b"ready")
         person.type(CTRL_Z)
         person.until(b"code 148\r\n")
-        # Until it has really stopped, what is typed may be its own.
-        while not is_stopped(pid):
-            os.sched_yield()
+        assert is_stopped(pid)
         assert is_cooked(person.modes)
         person.type(b"\n")
         person.until(b"drawn\r\n")

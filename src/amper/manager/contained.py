@@ -170,8 +170,9 @@ class ContainedRunner(CommandRunner):
 
     def _be_confirmed(self) -> None:
         self.is_confirmed = True
+        # In their order: who has come first may be about to wait for more.
         while self._curious:
-            wake(self._curious.pop())
+            wake(self._curious.pop(0))
 
     def discard(self) -> None:
         self._be_confirmed()

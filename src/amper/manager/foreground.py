@@ -16,6 +16,7 @@ from amper.job.runner import News
 from amper.manager.commands import CommandOptions, CommandRunner
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core
+from amper.manager.lookups import confirmed
 from amper.manager.waiting import change_of
 from amper.process.descriptors import Reserve
 from amper.process.reap import Exit
@@ -32,12 +33,15 @@ NO_TERMINAL: Final = "this process has no terminal that could be given to a job"
 async def bring_to_front(core: Core, job: Job) -> ExecResult | None:
     """Give our terminal to a job and wait until it ends or stops; None for a stop, and a removal."""
     runner = job.runner
-    # It was started there, and may have been stopped already, of which we are about to hear: to let it
-    # run on would take back what somebody has typed.
     is_there = isinstance(runner, TerminalRunner) and runner.is_in_front
-    if isinstance(runner, TerminalRunner) and not is_there:
-        runner.come_to_front()
     try:
+        await confirmed(job)
+        if is_there and job.status is JobStatus.STOPPED:
+            # It was started there, and stopped meanwhile, or is about to be: to let it run on would take
+            # back what somebody has typed.
+            return None
+        if isinstance(runner, TerminalRunner) and not is_there:
+            runner.come_to_front()
         result = job.result or await _follow_up(core, job, is_resumed=is_there)
     finally:
         # Of one that has ended or stopped it was taken back already.
@@ -96,15 +100,16 @@ class TerminalRunner(ContainedRunner):
 
     @property
     def is_in_front(self) -> bool:
-        """Whether the terminal is the job's now, as far as we know."""
-        return self._turns is not None and self._turns.is_in_front
+        """Whether the terminal is the job's now, as far as we know, or will be when it begins."""
+        return self._begins_in_front if self._turns is None else self._turns.is_in_front
 
     def come_to_front(self) -> bool:
         """Give the job the terminal, set as it left it; False if that could not be."""
         return self._turns is not None and self._turns.resume()
 
     def step_back(self) -> None:
-        """Take the terminal back from a job that runs on, or is stopped."""
+        """Take the terminal back from a job that runs on, or is stopped, or never get it."""
+        self._begins_in_front = False
         if self._turns is not None:
             self._turns.stopped()
 

@@ -485,7 +485,6 @@ class JobManager(Lookups):
         """
         self._core.enter()
         job = self._table.get(id)
-        await confirmed(job)
         return None if job is None else await bring_to_front(self._core, job)
 
     async def resize(self, id: JobId, columns: int, rows: int) -> bool:

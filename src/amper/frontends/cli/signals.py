@@ -142,7 +142,8 @@ class SignalRelay:
 
     async def _stop(self) -> None:
         """Do what Ctrl-Z means, for the jobs too: their sessions are not the terminal's."""
-        await self._signal(signal.SIGSTOP)
+        # Until they have stopped, what is typed for whoever is next may be theirs.
+        await asyncio.gather(*map(self._jobs.stop, await self._jobs.list_ids()))
         # Of a stop like this a program of the whole screen hears nothing, and puts nothing in order.
         its_modes = terminal.Modes()
         self._modes.restore()
@@ -152,7 +153,7 @@ class SignalRelay:
         signal.raise_signal(signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, handler)
         its_modes.restore()
-        await self._signal(signal.SIGCONT)
+        await asyncio.gather(*map(self._jobs.resume, await self._jobs.list_ids()))
         # For a new size it draws itself anew.
         await self._signal(signal.SIGWINCH)
 
