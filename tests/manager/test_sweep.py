@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from amper import JobManager
-from amper.process.scan import read_stat, ticks_now
+from amper.process.procfs import read_stat, ticks_now
 from tests.handshakes import (
     is_zombie_or_gone,
     leading,

@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from amper.process import scan
+from amper.process import procfs, scan
 from amper.process.descriptors import Reserve
-from amper.process.scan import (
-    Look,
-    ProcessScanner,
-    read_group,
-    read_mark,
-    read_stat,
-    ticks_now,
-)
-from tests.handshakes import leading, state_of, turns, turns_until
+from amper.process.procfs import EXECUTING, read_mark, read_stat, ticks_now
+from amper.process.scan import Look, ProcessScanner
+from tests.handshakes import leading, turns, turns_until
 from tests.support import on_all_loops, run
-from tests.unruly import unruly
 from tests.work import NO_PROCESS, on_a_loop
-
-
-def test_a_process_tells_its_group_and_its_parent() -> None:
-    with leading("sleep 1000 & echo ready $!; wait") as (pid, (child,)):
-        assert read_group(pid, Reserve()) == read_group(child, Reserve()) == pid
-        stat = read_stat(child, Reserve())
-        assert stat is not None
-        assert stat.parent == pid
-    assert read_group(NO_PROCESS, Reserve()) is None
-
-
-def test_a_zombie_is_nobody_and_a_process_without_its_first_thread_is_somebody() -> None:
-    with leading(unruly("zombie_child")) as (pid, (zombie,)):
-        assert state_of(zombie) == "Z"
-        assert read_group(zombie, Reserve()) is None
-    with leading(unruly("leave_headless")) as (pid, (headless,)):
-        assert state_of(headless) == "Z"
-        assert read_group(headless, Reserve()) == pid
-
-
-def test_a_name_may_hold_anything(tmp_path: Path) -> None:
-    program = shutil.copy("/bin/sleep", tmp_path / "a) Z 1 (b")
-    with leading([str(program), "1000"], speaks=False) as (pid, _):
-        assert read_group(pid, Reserve()) == pid
 
 
 @on_all_loops
@@ -126,7 +94,7 @@ async def test_a_look_takes_as_many_turns_as_there_are_many_processes(
 
 @on_all_loops
 async def test_a_listing_of_very_many_takes_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "NAMES_PER_TURN", 8)
+    monkeypatch.setattr(procfs, "NAMES_AT_ONCE", 8)
     monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1_000_000)
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
@@ -236,12 +204,12 @@ async def test_a_look_does_not_wait_for_ever_for_a_program_that_cannot_be_read(
     scanner.attach(asyncio.get_running_loop())
     sleeper = "AMPER_JOB=a-5 sh -c 'echo ready $$; kill -STOP $$'"
     with leading(sleeper) as (group, (stuck,)), leading(sleeper) as (_, (other,)):
-        read = scan._read_mark
+        read = procfs._read_mark
         monkeypatch.setattr(
-            scan, "_read_mark", lambda pid: scan.EXECUTING if pid == stuck else read(pid)
+            procfs, "_read_mark", lambda pid: EXECUTING if pid == stuck else read(pid)
         )
         found = await marks(scanner)
-        assert scan.EXECUTING not in found
+        assert EXECUTING not in found
         assert found[b"a-5"] == [other]
         assert stuck in (await ask(scanner)).groups[group]
 

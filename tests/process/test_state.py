@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from amper.process.scan import Look, read_stat
+from amper.process.procfs import read_stat
+from amper.process.scan import Look
 from amper.process.state import are_stopped, is_any_notice, is_dying, is_stopped, stop_notice
 from tests.handshakes import leading, state_of, watching
 from tests.support import DEADLINE

@@ -13,7 +13,7 @@ import pytest
 from amper.process import sweep
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.kernel import Kernel
-from amper.process.scan import EXECUTING, read_mark, ticks_now
+from amper.process.procfs import EXECUTING, read_mark, ticks_now
 from amper.process.sweep import Sweep
 from tests.handshakes import leading, turns_until, watching
 from tests.support import on_all_loops

@@ -24,9 +24,9 @@ from amper.process.command import Command, HasFileno, Input, Output
 from amper.process.descriptors import Reserve
 from amper.process.group import GroupWatch
 from amper.process.kernel import Kernel
+from amper.process.procfs import members_of
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
-from amper.process.scan import members_of
 from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.pty import Pty, open_pty

@@ -19,8 +19,8 @@ from amper.manager.core import Core
 from amper.manager.lookups import confirmed
 from amper.manager.waiting import change_of
 from amper.process.descriptors import Reserve
+from amper.process.procfs import members_of
 from amper.process.reap import Exit
-from amper.process.scan import members_of
 from amper.process.terminals.foreground import Foreground
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.terminal import Terminal

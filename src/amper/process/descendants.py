@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from amper.process.descriptors import Reserve
-from amper.process.scan import read_all, read_stat
+from amper.process.procfs import read_all, read_stat
 
 LONGEST_LIST: Final = 1 << 25
 """Bytes: more children than there can be processes."""

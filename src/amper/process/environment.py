@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from amper.process.scan import MARK
+from amper.process.procfs import MARK
 
 
 class OwnEnvironment:

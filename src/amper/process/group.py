@@ -20,8 +20,9 @@ from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.descriptors import Reserve
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
+from amper.process.procfs import members_of, read_group
 from amper.process.reap import reap
-from amper.process.scan import Look, members_of, read_group
+from amper.process.scan import Look
 from amper.process.state import is_stopped
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2

@@ -24,7 +24,7 @@ from typing import Any, Final, Literal
 
 from amper.process.descriptors import NO_DESCRIPTORS, pipe
 from amper.process.environment import OwnEnvironment
-from amper.process.scan import MARK
+from amper.process.procfs import MARK
 
 _posixsubprocess: Any
 try:

@@ -14,7 +14,8 @@ import signal
 from typing import Final
 
 from amper.process.descendants import children_of, is_alive_at
-from amper.process.scan import Look, Stat, read_stat
+from amper.process.procfs import Stat, read_stat
+from amper.process.scan import Look
 
 _PIDFD: Final = os.P_PIDFD
 _LOOK: Final = os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT

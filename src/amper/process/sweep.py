@@ -20,7 +20,8 @@ from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.group import GroupWatch, Mourner
 from amper.process.kernel import Kernel
 from amper.process.poller import READABLE
-from amper.process.scan import EXECUTING, Look, read_mark, read_stat, ticks_now
+from amper.process.procfs import EXECUTING, read_mark, read_stat, ticks_now
+from amper.process.scan import Look
 
 
 class Sweep:

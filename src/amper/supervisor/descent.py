@@ -17,7 +17,7 @@ from typing import Final
 
 from amper.process.descendants import children_of, hold_child, is_alive_at
 from amper.process.descriptors import Reserve
-from amper.process.scan import Stat, read_stat
+from amper.process.procfs import Stat, read_stat
 
 _NO_RESERVE: Final = Reserve()
 """Supervisors hold few descriptors, and none back."""

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from amper.process.descriptors import Reserve
-from amper.process.scan import members_of
+from amper.process.procfs import members_of
 from amper.process.spawn import Program, ReportPipe, spawn
 from amper.process.terminals import input_wait
 from amper.process.terminals.input_wait import waits_for_input

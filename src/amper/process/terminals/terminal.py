@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, NewType
 
 from amper.process.descriptors import Reserve, above_streams
-from amper.process.scan import members_of, read_stat
+from amper.process.procfs import members_of, read_stat
 
 Modes = NewType("Modes", bytes)
 """All of a terminal's modes and control characters, as the kernel has them: equal or not."""
