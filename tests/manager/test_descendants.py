@@ -10,7 +10,7 @@ import pytest
 
 from amper import EndedBy, ExecResult, JobManager
 from amper.manager import killing
-from amper.manager.commands import Descendants
+from amper.manager.options import Descendants
 from amper.process.group import GroupWatch, ProcessGroup
 from tests.handshakes import left_by, result_of, said, watching
 from tests.places import everywhere

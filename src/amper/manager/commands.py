@@ -11,14 +11,13 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, TypedDict
+from typing import Final, TypedDict
 
 from amper.flow.settle import settle
 from amper.job.job import CommandJob
 from amper.job.runner import Streams
-from amper.manager.arguments import checked_seconds
 from amper.manager.coroutines import closed
+from amper.manager.options import CommandOptions, Descendants
 from amper.manager.runner import LocalRunner
 from amper.process.command import Command, HasFileno, Input, Output
 from amper.process.descriptors import Reserve
@@ -27,7 +26,7 @@ from amper.process.kernel import Kernel
 from amper.process.procfs import members_of
 from amper.process.pump import InputPump
 from amper.process.reap import Exit
-from amper.process.spawn import DEVNULL, PIPE, STDOUT, CannotStart, Program, cannot_start
+from amper.process.spawn import PIPE, CannotStart, cannot_start
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.pty import Pty, open_pty
 from amper.process.terminals.terminal import Size
@@ -37,8 +36,6 @@ TIMED_OUT: Final = 124
 LOST: Final = 1
 """The code of a result that nobody knows: it is no success."""
 
-_CONSTANTS: Final = {PIPE: "PIPE", STDOUT: "STDOUT", DEVNULL: "DEVNULL"}
-
 
 class Files(TypedDict):
     """The standard streams of a command, and the terminal of its own that is all three."""
@@ -47,42 +44,6 @@ class Files(TypedDict):
     stdout: Output
     stderr: Output
     pty: Pty | None
-
-
-Descendants = Literal["leave", "wait", "kill"]
-
-
-@dataclass(slots=True)
-class CommandOptions:
-    """How a command is run, checked."""
-
-    program: Program
-    stdin: Input = DEVNULL
-    stdout: int | HasFileno = PIPE
-    stderr: int | HasFileno = PIPE
-    timeout: float | None = None
-    descendants: Descendants = "leave"
-    pty: Size | None = None
-
-    def __post_init__(self) -> None:
-        if self.stdin != DEVNULL:
-            _check_file(self.stdin, "stdin", "PIPE, DEVNULL, bytes", bytes)
-        if self.stdout != PIPE:
-            _check_file(self.stdout, "stdout", "PIPE, DEVNULL")
-        if self.stderr != PIPE:
-            _check_file(self.stderr, "stderr", "PIPE, STDOUT, DEVNULL")
-        if self.timeout is not None:
-            self.timeout = checked_seconds(self.timeout, "timeout")
-        if self.descendants not in ("leave", "wait", "kill"):
-            raise ValueError('descendants must be "leave", "wait" or "kill"')
-        if self.pty is not None and (self.stdout != PIPE or self.stderr not in (PIPE, STDOUT)):
-            raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
-        if self.pty is not None and not (
-            isinstance(self.stdin, bytes) or self.stdin in (PIPE, DEVNULL)
-        ):
-            raise ValueError(
-                "what a job reads from a terminal of its own is typed: give it no file"
-            )
 
 
 class CommandRunner(LocalRunner):
@@ -390,15 +351,3 @@ class CommandRunner(LocalRunner):
         self.reports.job_ended(self, report)
         if self._stdin_waiters:
             self.stdin_changed()
-
-
-def _check_file(file: object, name: str, others: str, data: type | tuple[()] = ()) -> None:
-    """Raise TypeError or ValueError for what cannot be a standard stream of a command."""
-    if isinstance(file, data) or hasattr(file, "fileno"):
-        return
-    may_be = f"{others} or an open file"
-    if isinstance(file, bool) or not isinstance(file, int):
-        raise TypeError(f"{name} is {may_be}, not {type(file).__name__}")
-    constant = _CONSTANTS.get(file, str(file))
-    if file < 0 and constant not in others:
-        raise ValueError(f"{name} cannot be {constant}: it is {may_be}")

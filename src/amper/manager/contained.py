@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from amper.flow.stream import wake
 from amper.job.job import CommandJob
-from amper.manager.commands import CommandOptions, CommandRunner
+from amper.manager.commands import CommandRunner
 from amper.manager.coroutines import CANCELLED, closed
+from amper.manager.options import CommandOptions
 from amper.process.command import Command
 from amper.process.group import ProcessGroup, no_group
 from amper.process.reap import Exit

@@ -13,10 +13,11 @@ from typing import Final
 
 from amper.job.job import Job
 from amper.job.runner import News
-from amper.manager.commands import CommandOptions, CommandRunner
+from amper.manager.commands import CommandRunner
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core
 from amper.manager.lookups import confirmed
+from amper.manager.options import CommandOptions
 from amper.manager.waiting import change_of
 from amper.process.descriptors import Reserve
 from amper.process.procfs import members_of

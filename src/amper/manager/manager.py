@@ -40,12 +40,13 @@ from amper.manager.arguments import (
 )
 from amper.manager.channels import Channel, ChannelRunner, check_channel
 from amper.manager.closing import Closing
-from amper.manager.commands import CommandOptions, CommandRunner, Descendants
+from amper.manager.commands import CommandRunner
 from amper.manager.contained import ContainedRunner
 from amper.manager.core import Core, local_runner
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, check_awaitable, dispose
 from amper.manager.foreground import bring_to_front, terminal_runner
 from amper.manager.lookups import Lookups, confirmed
+from amper.manager.options import CommandOptions, Descendants
 from amper.manager.runner import LocalRunner
 from amper.manager.waiting import Gathering, change_of, completions
 from amper.process.command import HasFileno, Input
