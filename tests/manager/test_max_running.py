@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from typing import Any
 
@@ -244,6 +245,27 @@ async def test_the_end_of_the_manager_starts_no_queued_job() -> None:
         for id in (second, third):
             result = await result_of(jobs, id)
             assert (result.code, result.ended_by) == (130, EndedBy("close", "good night"))
+
+
+@on_all_loops
+async def test_the_queue_goes_on_where_a_loop_only_looks_like_ending() -> None:
+    async def cancel_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await turn()
+
+    main = asyncio.current_task()
+    assert main is not None
+    main.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await turn()
+    # It goes on, and counts as cancelled for good: no other task is left that does not.
+    assert main.cancelling()
+    async with JobManager(max_running=1) as jobs:
+        ids = [jobs.spawn("ends", cancel_itself()), jobs.spawn("waits", give(5))]
+        assert (await result_of(jobs, ids[1])).data == 5
+    main.uncancel()
 
 
 @on_all_loops

@@ -38,6 +38,9 @@ from amper.process.terminals.terminal import Terminal
 from amper.supervisor.keepers import Keepers
 from amper.values import Ended, EndedBy, JobId, JobStatus
 
+LOOP_END: Final = 0.1
+"""Seconds from the cancellation of all tasks until a loop is closed, as a rule."""
+
 _ASKS_TO_END: Final = frozenset(
     {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL}
 )
@@ -235,9 +238,16 @@ class Core:
             self.files.write(job)
         if runner.has_place:
             self.admission.take_place(runner)
-            # What is started on a loop that ends would end with it; the next loop takes it up.
-            if runner.ended_by is None or runner.ended_by.cause != "loop_closed":
-                self._start_queued()
+            self._start_after(runner)
+
+    def _start_after(self, runner: LocalRunner) -> None:
+        """Start who was queued: there is a place."""
+        if runner.ended_by is None or runner.ended_by.cause != "loop_closed":
+            self._start_queued()
+        elif self.admission.has_queue and not self._is_starting and self._loop is not None:
+            # What is started on a loop that ends would end with it; the next loop takes it up. But a
+            # loop whose main task has lived through a cancellation only looks like that.
+            self._loop.call_later(LOOP_END, self._start_queued)
 
     def runs(self, runner: LocalRunner) -> None:
         """A command runs, or has left what runs, and no shim contains it or tells when it stops."""
