@@ -230,11 +230,13 @@ def test_leaving_with_jobs_asks_once_more_and_ends_them() -> None:
 
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_BACKSLASH])
 def test_keys_while_the_jobs_are_ended_end_them_at_once(key: bytes) -> None:
-    stubborn = "trap 'echo told >/dev/tty' TERM; echo ready >/dev/tty; while :; do sleep 100; done"
+    stubborn = "trap 'echo told >/dev/tty' TERM; echo ready; while :; do sleep 100; done"
     with prompt() as shell:
         shell.begin(f'sh -c "{stubborn}" &')
         pid = shell.person.number_after(b"[1]")
-        shell.person.until(b"ready\r\n")
+        shell.end()
+        while "ready" not in shell.says("output %1"):
+            pass
         with watching(pid) as job:
             shell.begin("exit")
             shell.end()
