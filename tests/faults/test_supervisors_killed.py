@@ -255,9 +255,10 @@ async def end_leader(jobs: JobManager, id: JobId) -> None:
 
 @pytest.mark.parametrize("is_known", [True, False])
 @pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.parametrize("is_killed", [True, False])
 @on_a_loop
-async def test_with_shim_and_keeper_gone_a_daemon_is_still_killed(
-    *, is_over: bool, is_known: bool
+async def test_with_shim_and_keeper_gone_a_daemon_is_killed_and_does_not_outlive_the_block(
+    *, is_killed: bool, is_over: bool, is_known: bool
 ) -> None:
     async with JobManager(containment="tree", grace_period=0.02) as jobs:
         id = await jobs.start(unruly("daemons", 2))
@@ -266,23 +267,9 @@ async def test_with_shim_and_keeper_gone_a_daemon_is_still_killed(
         if is_over:
             await end_leader(jobs, id)
         await gone(jobs, id, shim, is_known=is_known)
-        assert await jobs.kill(id)
-        assert all(is_zombie_or_gone(pid) for pid in pids)
-
-
-@pytest.mark.parametrize("is_known", [True, False])
-@pytest.mark.parametrize("is_over", [True, False])
-@on_a_loop
-async def test_with_shim_and_keeper_gone_no_daemon_outlives_the_block(
-    *, is_over: bool, is_known: bool
-) -> None:
-    async with JobManager(containment="tree", grace_period=0.02) as jobs:
-        id = await jobs.start(unruly("daemons", 2))
-        pids = await said(jobs, id)
-        shim = await shim_of(jobs, id)
-        if is_over:
-            await end_leader(jobs, id)
-        await gone(jobs, id, shim, is_known=is_known)
+        if is_killed:
+            assert await jobs.kill(id)
+            assert all(is_zombie_or_gone(pid) for pid in pids)
     assert all(is_zombie_or_gone(pid) for pid in pids)
 
 
