@@ -15,6 +15,7 @@ from amper.process.scan import ProcessScanner
 from tests.handshakes import Process, result_of, said, turns_until, watching
 from tests.places import everywhere
 from tests.support import on_all_loops
+from tests.survivors import runner_of
 from tests.unruly import unruly
 from tests.work import give
 
@@ -151,6 +152,24 @@ async def test_where_a_shim_has_them_nobody_looks() -> None:
         async with JobManager(containment="tree") as jobs:
             id = await jobs.start(["true"])
             await result_of(jobs, id)
+
+
+@pytest.mark.parametrize("way", ["kill", "aclose"])
+@on_all_loops
+async def test_nobody_looks_where_a_shim_ends_just_before_the_first_step(way: str) -> None:
+    async with JobManager(grace_period=1000, containment="tree") as jobs:
+        id = await jobs.start(unruly("behave"))
+        pid, _ = await jobs.get_process_info(id) or (0, 0)
+        runner = runner_of(jobs, id)
+        with watching(pid) as leader, pytest.MonkeyPatch.context() as patch:
+            patch.delattr(ProcessScanner, "ask_for_marks")
+            with pytest.MonkeyPatch.context() as held:
+                held.setattr(killing, "STEPS_PER_TURN", 0)
+                ending = asyncio.ensure_future(jobs.kill(id) if way == "kill" else jobs.aclose())
+                await turns_until(lambda: runner.cascade is not None)
+                leader.signal(signal.SIGKILL)
+                await turns_until(lambda: not runner.has_remains)
+            assert await ending is (True if way == "kill" else None)
 
 
 @on_all_loops

@@ -128,8 +128,9 @@ class ContainedRunner(CommandRunner):
     @property
     def watched_groups(self) -> Sequence[ProcessGroup]:
         command = self.command
-        if command is None or not self._has_shim:
+        if command is None or command.is_adrift:
             return self.groups
+        # What the shim has, or has seen the end of, is nobody else's to look for.
         return [group for group in self.groups if group is not command.group]
 
     def has_members(self, look: Look) -> bool:
