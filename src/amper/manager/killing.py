@@ -129,6 +129,7 @@ class Cascade(Verdict):
     __slots__ = (
         "_deadline",
         "_grace_period",
+        "_has_signalled",
         "_is_swept",
         "_kernel",
         "_next_step",
@@ -153,6 +154,8 @@ class Cascade(Verdict):
         self._grace_period = grace_period
         self._deadline = loop.time() + grace_period
         self._next_step: Step = "ask"
+        self._has_signalled = False
+        """Whether all that was there has got the last signal: before that nothing can be concluded."""
         self._watches: tuple[GroupWatch, ...] = ()
         self._sweeps: tuple[Sweep, ...] = ()
         self._is_swept = False
@@ -174,17 +177,37 @@ class Cascade(Verdict):
         return self.outcome is None and self._deadline == deadline
 
     def step(self) -> None:
-        """Take the next step."""
+        """Take the next step. Where one fails, the one after it comes all the same."""
         if self.outcome is not None:
             return
-        if self._next_step == "ask":
+        step = self._next_step
+        try:
+            self._take(step)
+        except BaseException:
+            # A second Ctrl-C, or a mistake of ours: nobody may wait for ever because of it.
+            if self._next_step == step:
+                self._pass_over(step)
+            raise
+
+    def _take(self, step: Step) -> None:
+        if step == "ask":
             self._ask()
-        elif self._next_step == "insist":
+        elif step == "insist":
             self._insist()
-        elif self._next_step == "look":
+        elif step == "look":
             self._look()
         else:
             self._give_up(set())
+
+    def _pass_over(self, step: Step) -> None:
+        if step == "ask":
+            self._await_insisting()
+        elif step == "insist":
+            self._schedule("look", KILL_LIMIT)
+        elif step == "look":
+            self._schedule("give up", LOOK_LIMIT)
+        else:
+            self._end(is_dead=False)
 
     def work_ended(self) -> None:
         """The work itself is over; what is left are its process groups."""
@@ -196,7 +219,7 @@ class Cascade(Verdict):
 
     def groups_added(self) -> None:
         """There is more to be ended than before, and it has not been asked."""
-        if self.outcome is None and self._next_step != "ask":
+        if self.outcome is None and self._has_signalled:
             groups, sweeps = len(self._watches), len(self._sweeps)
             self._watch_groups()
             first = signal.SIGKILL if self._has_insisted else signal.SIGTERM
@@ -221,9 +244,12 @@ class Cascade(Verdict):
         self._watch_groups()
         # A stopped process gets no signal but the second one and SIGKILL.
         self._signal(signal.SIGTERM, signal.SIGCONT)
+        self._await_insisting()
+        self._check()
+
+    def _await_insisting(self) -> None:
         self._next_step = "insist"
         self._steps.at(self._deadline, self)
-        self._check()
 
     @property
     def _has_insisted(self) -> bool:
@@ -257,6 +283,7 @@ class Cascade(Verdict):
             watch.adopt_descendants()
 
     def _signal(self, *numbers: int) -> None:
+        self._has_signalled = False
         for number in numbers:
             for watch in self._watches:
                 watch.group.signal(number)
@@ -264,25 +291,23 @@ class Cascade(Verdict):
         self._is_swept = False
         for sweep in self._sweeps:
             sweep.signal(*numbers)
+        self._has_signalled = True
 
     def _insist(self) -> None:
         self._runner.insist()
         self._watch_groups()
         self._signal(signal.SIGKILL)
         has_processes = self._watches or self._runner.is_contained
-        self._take_next(
-            "look", KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT)
-        )
+        self._schedule("look", KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT))
         self._check()
 
-    def _take_next(self, step: Step, seconds: float) -> None:
+    def _schedule(self, step: Step, seconds: float) -> None:
         self._next_step = step
         self._deadline = self._loop.time() + seconds
         self._steps.at(self._deadline, self)
 
     def _check(self) -> None:
-        # Before anybody was asked there is nothing to be concluded.
-        if self.outcome is not None or self._next_step == "ask" or self._runner.has_work:
+        if self.outcome is not None or not self._has_signalled or self._runner.has_work:
             return
         for watch in self._watches:
             watch.check()
@@ -302,7 +327,7 @@ class Cascade(Verdict):
             self._give_up(set())
             return
         # Where there is no descriptor to look with, it never ends.
-        self._take_next("give up", LOOK_LIMIT)
+        self._schedule("give up", LOOK_LIMIT)
         self._kernel.scanner.ask(self._found)
 
     def _found(self, look: Look) -> None:
@@ -330,13 +355,13 @@ class Cascade(Verdict):
         if self.outcome is not None:
             return
         self.outcome = is_dead
+        self._steps.end(self)
         for watch in self._watches:
             watch.close()
             if watch.is_gone:
                 watch.group.close()
         for sweep in self._sweeps:
             sweep.close()
-        self._steps.end(self)
         if self._runner.cascade is self:
             self._runner.cascade_ended()
         if is_dead:
