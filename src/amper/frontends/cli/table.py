@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from amper.frontends.cli import terminal
@@ -21,7 +21,9 @@ UNBOUNDED: Final = 100_000
 
 def table_of(infos: Iterable[JobInfo], not_run: Mapping[str, str]) -> bytes:
     """Return the table as standard error can show it; `not_run` has commands by name."""
-    table = Table("", "job", "code", "time", "memory", "command", box=None, pad_edge=False)
+    # Of one width for all that most jobs hold, so that two tables can be compared.
+    memory = Column("memory", min_width=len("< 99.9 MiB"))
+    table = Table("", "job", "code", "time", memory, "command", box=None, pad_edge=False)
     for info in infos:
         style = "green" if info.exit_code == 0 else "red"
         cells = (info.name or "", str(info.exit_code), time_of(info), memory_of(info))
