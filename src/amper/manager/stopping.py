@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from amper.flow.settle import settle
 from amper.job.job import Job
 from amper.job.table import QUEUED, RUNNING, STOPPED
+from amper.manager.killing import LOOK_LIMIT
 from amper.manager.runner import STOP_LIMIT, LocalRunner
 from amper.manager.waiting import Verdict
 from amper.process.group import ProcessGroup
@@ -176,7 +177,7 @@ class Confirmation(Verdict):
     one place that looks again: at once, then at intervals that double, for a bounded time.
     """
 
-    __slots__ = ("_core", "_delay", "_groups", "_runner", "_until")
+    __slots__ = ("_core", "_delay", "_groups", "_runner", "_timer", "_until")
 
     def __init__(self, runner: LocalRunner, groups: Sequence[ProcessGroup], core: Core) -> None:
         super().__init__(core.enter())
@@ -185,6 +186,7 @@ class Confirmation(Verdict):
         self._core = core
         self._delay = FIRST_LOOK_AFTER
         self._until = self._loop.time() + STOP_LIMIT
+        self._timer = self._loop.call_at(self._until + LOOK_LIMIT, self._give_up)
         runner.confirmation = self
         self._look()
 
@@ -199,9 +201,19 @@ class Confirmation(Verdict):
         if self.outcome is not None:
             return
         self.outcome = is_stopped
+        self._timer.cancel()
         if self._runner.confirmation is self:
             self._runner.confirmation = None
         self._tell()
+
+    def _give_up(self) -> None:
+        """End it if no look has: where there is no descriptor to look with, none comes to its end."""
+        latest = self._until + LOOK_LIMIT
+        if self._loop.time() < latest:
+            # Somebody has stopped it once more since.
+            self._timer = self._loop.call_at(latest, self._give_up)
+        else:
+            self.end(is_stopped=False)
 
     def _look(self) -> None:
         if self.outcome is not None:

@@ -121,12 +121,7 @@ class ProcessScanner:
         """Work on `loop` from now on; a look that was under way begins anew there."""
         self._loop = loop
         untold = itertools.chain.from_iterable(listeners for listeners, _ in self._answers)
-        before = deque([*untold, *self._open])
-        if before:
-            # Nobody knows any more what they wanted.
-            self._wants_leaders = self._wants_marks = True
-        self._asked = before + self._asked
-        self._open = deque()
+        self._ask_again(deque([*untold, *self._open]))
         self._answers.clear()
         self._is_telling = False
         self._turns = None
@@ -163,12 +158,15 @@ class ProcessScanner:
         """Begin with the first slice: until then others may join, and want more."""
         wants_leaders, since = self._wants_leaders, self._since if self._wants_marks else None
         self._wants_leaders = self._wants_marks = False
-        try:
-            yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
-        except OSError:
-            self._wants_leaders |= wants_leaders
-            self._wants_marks |= since is not None
-            raise
+        yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
+
+    def _ask_again(self, before: deque[Listener]) -> None:
+        """Let the next look answer those that another one was to answer, before those that came later."""
+        if before:
+            # Nobody knows any more what they wanted.
+            self._wants_leaders = self._wants_marks = True
+        self._asked = before + self._asked
+        self._open = deque()
 
     def _turn(self, turns: Iterator[Look | None]) -> None:
         if turns is not self._turns:
@@ -184,11 +182,13 @@ class ProcessScanner:
             self.begun += 1
         try:
             found = next(turns)
-        except OSError:
-            # Somebody else has taken even what we kept for this. Nobody tells when one is free again.
-            self._asked, self._open = self._open + self._asked, deque()
+        except BaseException as error:
+            self._ask_again(self._open)
             self._loop.call_later(RETRY_AFTER, self._begin)
-            return
+            if isinstance(error, OSError):
+                # Somebody else has taken even what we kept for this. Nobody tells when one is free.
+                return
+            raise
         if found is None:
             self._loop.call_soon(self._turn, turns)
             return
