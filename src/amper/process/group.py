@@ -281,7 +281,7 @@ class GroupWatch:
             self.check()
 
     def _watch(self, pid: int) -> bool:
-        """Hold a process if it is a member; return whether there was a descriptor to do so."""
+        """Hold a process if it is a member; False if there was no descriptor to do so, or no watch."""
         reserve = self._kernel.reserve
         try:
             pidfd = reserve.pidfd_open(pid)
@@ -295,16 +295,23 @@ class GroupWatch:
             os.close(pidfd)
             return False
         if group == self.group.pgid:
-            self._hold(pid, pidfd)
-        else:
-            os.close(pidfd)
+            return self._hold(pid, pidfd)
+        os.close(pidfd)
         return True
 
-    def _hold(self, pid: int, pidfd: int) -> None:
+    def _hold(self, pid: int, pidfd: int) -> bool:
+        """Watch a process; False, and its pidfd is closed, where that is not possible."""
+        try:
+            self._kernel.poller.add(pidfd, READABLE, self)
+        except OSError:
+            # A user may watch only so many descriptors (epoll(7)).
+            self._kernel.poller.remove(pidfd)
+            os.close(pidfd)
+            return False
         if self._members is None:
             self._members = {}
         self._members[pidfd] = pid
-        self._kernel.poller.add(pidfd, READABLE, self)
+        return True
 
     def _forget(self, pidfd: int) -> None:
         if self._members is not None:

@@ -150,9 +150,15 @@ class Sweep:
         if pid in self._members.values() or pid in self._watch.known:
             os.close(pidfd)
             return False
-        self._members[pidfd] = pid
-        self._kernel.poller.add(pidfd, READABLE, self)
         _send(pidfd, self._signals)
+        try:
+            self._kernel.poller.add(pidfd, READABLE, self)
+        except OSError:
+            # A user may watch only so many descriptors (epoll(7)). The next look finds it, if it lives.
+            self._kernel.poller.remove(pidfd)
+            os.close(pidfd)
+        else:
+            self._members[pidfd] = pid
         return True
 
     def _candidates(self, look: Look) -> set[int]:
