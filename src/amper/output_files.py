@@ -65,9 +65,14 @@ class OutputFiles:
         if self._bytes_asked - self._bytes_done > MOST_WAITING:
             logger.warning("the output of job %d was not written: the disk is too slow", job.id)
             return
-        facts, size = job.own_facts(), len(out) + len(err)
-        self._bytes_asked += size
-        self._do(lambda: self._write(job, facts, result, out, err))
+        facts = job.own_facts()
+        try:
+            self._do(lambda: self._write(job, facts, result, out, err))
+        except RuntimeError as error:
+            # The system has no thread for us, or the interpreter is about to end.
+            logger.warning("the output of job %d was not written to a file: %s", job.id, error)
+        else:
+            self._bytes_asked += len(out) + len(err)
 
     def delete(self, job: Job) -> None:
         """Delete the file of a job that leaves the table, if it has one or is about to."""
@@ -100,9 +105,10 @@ class OutputFiles:
 
     def _do(self, step: Callable[[], None]) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=_work, args=(self._steps,), daemon=True)
-            self._thread.name = "amper output files"
-            self._thread.start()
+            thread = threading.Thread(target=_work, args=(self._steps,), daemon=True)
+            thread.name = "amper output files"
+            thread.start()
+            self._thread = thread
         self._steps.put(step)
 
     def _write(self, job: Job, facts: Facts, result: ExecResult, out: bytes, err: bytes) -> None:
@@ -171,7 +177,9 @@ def _work(steps: queue.SimpleQueue[Callable[[], None] | None]) -> None:
         try:
             step()
         except Exception:
-            logger.warning("an output file was not written", exc_info=True)
+            # A handler of the host's may be what has failed, and that must not end the thread.
+            with contextlib.suppress(Exception):
+                logger.warning("an output file was not written", exc_info=True)
         del step
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,45 @@ def test_a_disk_that_is_full_is_a_warning(temporary: Path) -> None:
     run_script(
         FULL, str(temporary), "disk", through=("unshare", "--mount", "sh", "-c", mounting, "sh")
     )
+
+
+@on_all_loops
+async def test_where_no_thread_can_be_started_no_file_is_written_and_nothing_else_is_amiss(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with caplog.at_level(logging.WARNING, "amper"):
+        async with JobManager(max_running=1) as jobs:
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", refuse)
+                first = await jobs.start("echo out")
+                queued = await jobs.start("echo next")
+                assert [(await result_of(jobs, id)).code for id in (first, queued)] == [0, 0]
+            later = await jobs.start("echo later")
+            assert "later" in (await written(jobs, later)).read_text()
+        assert [(await info_of(jobs, id)).output_file for id in (first, queued)] == [None, None]
+    assert ["can't start new thread" in record.message for record in caplog.records] == [True, True]
+
+
+@on_all_loops
+async def test_a_log_handler_that_raises_ends_neither_the_writer_nor_the_manager(
+    temporary: Path,
+) -> None:
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("no log can be written")
+
+    handler, logger = Raising(), logging.getLogger("amper")
+    users = temporary / f"amper-{os.geteuid()}"
+    users.write_text("")
+    logger.addHandler(handler)
+    try:
+        async with JobManager() as jobs:
+            await result_of(jobs, await jobs.start("echo out"))
+            await turns_until(lambda: jobs._core.files._bytes_done == len(b"out\n"))
+            users.unlink()
+            assert "later" in (await written(jobs, await jobs.start("echo later"))).read_text()
+    finally:
+        logger.removeHandler(handler)

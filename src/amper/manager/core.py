@@ -233,12 +233,13 @@ class Core:
         if runner.cascade is not None:
             runner.cascade.work_ended()
             self.escapes.keep(job.id, runner)
-        has_output = result.out or result.err or (streams is not None and job.has_output)
-        if has_output and runner.persists_output and self.table.get(job.id) is job:
-            self.files.write(job)
         if runner.has_place:
             self.admission.take_place(runner)
             self._start_after(runner)
+        # Last: of all of this it is what may fail.
+        has_output = result.out or result.err or (streams is not None and job.has_output)
+        if has_output and runner.persists_output and self.table.get(job.id) is job:
+            self.files.write(job)
 
     def _start_after(self, runner: LocalRunner) -> None:
         """Start who was queued: there is a place."""
