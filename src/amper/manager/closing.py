@@ -1,7 +1,7 @@
 """The end of a manager: everything that it started is ended, at once and in bounded time.
 
-1. It takes the grace period and `killing.KILL_LIMIT`; a caller that is cancelled shortens the grace
-   period to nothing, and waits for the end all the same.
+1. It takes the grace period and `killing.KILL_LIMIT`, and what a disk takes for the output files; a
+   caller that is cancelled shortens the grace period to nothing, and waits for the end all the same.
 2. A job whose processes cannot be killed is recorded as lost, with the survivors' pids: nobody may
    wait for ever for a manager that is no more.
 """

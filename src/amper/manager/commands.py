@@ -36,6 +36,9 @@ TIMED_OUT: Final = 124
 LOST: Final = 1
 """The code of a result that nobody knows: it is no success."""
 
+RETRY_AFTER: Final = 0.1
+"""Seconds until an end that could not be reported is tried to be again."""
+
 
 class Files(TypedDict):
     """The standard streams of a command, and the terminal of its own that is all three."""
@@ -326,6 +329,16 @@ class CommandRunner(LocalRunner):
 
     def _finish(self) -> None:
         """Nothing that counts as the job is left: close its output and report."""
+        if self.is_over:
+            return
+        try:
+            self._end()
+        except BaseException:
+            # Ctrl-C, or no memory for the output. Nobody would tell once more that all of it is dead.
+            self.reports.kernel.loop.call_later(RETRY_AFTER, self._finish)
+            raise
+
+    def _end(self) -> None:
         command, streams, exit = self.command, self.streams, self._exit
         assert command is not None
         assert streams is not None

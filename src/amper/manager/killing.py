@@ -356,17 +356,22 @@ class Cascade(Verdict):
             return
         self.outcome = is_dead
         self._steps.end(self)
+        try:
+            self._let_go()
+            if self._runner.cascade is self:
+                self._runner.cascade_ended()
+            if is_dead:
+                self._runner.all_died()
+        finally:
+            self._tell()
+
+    def _let_go(self) -> None:
         for watch in self._watches:
             watch.close()
             if watch.is_gone:
                 watch.group.close()
         for sweep in self._sweeps:
             sweep.close()
-        if self._runner.cascade is self:
-            self._runner.cascade_ended()
-        if is_dead:
-            self._runner.all_died()
-        self._tell()
 
 
 def _are_gone(watched: tuple[GroupWatch, ...] | tuple[Sweep, ...]) -> bool:

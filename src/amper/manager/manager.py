@@ -583,7 +583,8 @@ class JobManager(Lookups):
     async def aclose(self, *, grace_period: float | None = None, reason: str | None = None) -> None:
         """End every job and close the manager: nothing that it started is left when this returns.
 
-        It takes at most the grace period and 5 s. Lookups go on; new jobs raise `ManagerClosed`.
+        It takes at most the grace period and 5 s, and as long as the disk takes to write the output
+        files. Lookups go on; new jobs raise `ManagerClosed`.
         A caller that is cancelled shortens the grace period to nothing, and gets its
         `CancelledError` when all is over.
         """
