@@ -510,3 +510,21 @@ async def test_an_idle_manager_with_a_keeper_is_not_held_by_the_loop() -> None:
         poller = jobs._core.kernel.poller
         await turns_until(lambda: not poller._watchers)
         await turns_until(lambda: not poller._has_reader)
+
+
+@on_all_loops
+async def test_several_jobs_wait_for_a_keeper_that_takes_none_at_the_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand, refused = keepers.Keeper.hand, list[int]()
+
+    def full_at_first(keeper: keepers.Keeper, channel: int, grace_period: float) -> bool:
+        if len(refused) < 3:
+            refused.append(channel)
+            return False
+        return hand(keeper, channel, grace_period)
+
+    monkeypatch.setattr(keepers.Keeper, "hand", full_at_first)
+    async with JobManager(containment="tree") as jobs:
+        ids = [await jobs.start(["true"]) for _ in range(3)]
+        assert [(await result_of(jobs, id)).code for id in ids] == [0, 0, 0]

@@ -248,6 +248,8 @@ class Keepers:
                 # It is gone, if nobody has noticed yet.
                 self._retire()
                 continue
+            # Another job may have found the same before.
+            self._kernel.poller.remove(keeper.fileno())
             self._kernel.poller.add(keeper.fileno(), WRITABLE, self)
             return False
         raise CannotStart(NOT_EXECUTABLE, KEEPERS_DIE)
