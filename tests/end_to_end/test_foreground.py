@@ -192,6 +192,34 @@ def test_whoever_is_cancelled_takes_the_terminal_back_and_leaves_the_job(*, is_b
         person.until(b"killed True")
 
 
+@pytest.mark.parametrize(
+    "number, told", [("SIGKILL", b"told failed:137 137"), ("SIGSTOP", b"told stopped None")]
+)
+@pytest.mark.parametrize("has_reserve", [True, False])
+def test_the_end_and_the_stop_of_a_shell_in_front_are_told_while_no_descriptor_is_free(
+    number: str, told: bytes, *, has_reserve: bool
+) -> None:
+    """What it runs has the terminal, and is to be looked for."""
+    lines = [
+        "import os; from tests.handshakes import few_descriptors",
+        "id = await jobs.start('set -m; sleep 1000; :', foreground=True)",
+        "pid, _ = await jobs.get_process_info(id)",
+        "waiting = asyncio.ensure_future(jobs.foreground(id))",
+        "while os.tcgetpgrp(0) in (pid, os.getpgrp()): await asyncio.sleep(0)",
+        "" if has_reserve else "jobs._core.kernel.reserve.close()",
+        "with few_descriptors(0):",
+        f"    os.kill(pid, signal.{number})",
+        "    result = await waiting",
+        "    await tell(jobs, id, result)",
+        "    print('ours', os.tcgetpgrp(0) == os.getpgrp(), flush=True)",
+        "print('killed', await jobs.kill(id), flush=True)",
+    ]
+    with host(*lines) as person:
+        person.until(told)
+        person.until(b"ours %s" % str(has_reserve).encode())
+        person.until(b"killed True")
+
+
 def test_the_host_that_is_killed_takes_the_job_with_it() -> None:
     with (
         host(*in_front("echo leader $$; exec sleep 1000")) as person,

@@ -362,9 +362,12 @@ class Core:
 
     @property
     def terminal(self) -> Terminal | None:
-        """The terminal of our session, opened when the first one asks; None if we have none."""
+        """The terminal of our session, opened when the first one asks; None if we have none.
+
+        Raises OSError where no descriptor is free.
+        """
         if self._terminal is None:
-            self._terminal = Terminal.open()
+            self._terminal = Terminal.open(reserve=self.kernel.reserve)
         return self._terminal
 
     def end_keepers(self) -> asyncio.Future[None] | None:

@@ -22,6 +22,7 @@ from amper.manager.waiting import change_of
 from amper.process.descriptors import Reserve
 from amper.process.procfs import members_of
 from amper.process.reap import Exit
+from amper.process.spawn import cannot_start
 from amper.process.terminals.foreground import Foreground
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.terminal import Terminal
@@ -75,9 +76,13 @@ async def _follow_up(core: Core, job: Job, *, is_resumed: bool) -> ExecResult | 
 
 def terminal_runner(core: Core, options: CommandOptions, *, in_front: bool) -> CommandRunner:
     """Return what runs a command in our session; without a terminal that fails, as a start does."""
-    terminal = core.terminal
+    reason = NO_TERMINAL
+    try:
+        terminal = core.terminal
+    except OSError as error:
+        terminal, reason = None, cannot_start(error).reason
     if terminal is None:
-        options.program.reason = options.program.reason or NO_TERMINAL
+        options.program.reason = options.program.reason or reason
         return ContainedRunner(options)
     return TerminalRunner(options, terminal, in_front=in_front)
 
@@ -119,21 +124,31 @@ class TerminalRunner(ContainedRunner):
         command = self.command
         assert command is not None
         self._turns = Foreground(self._terminal, command.pid)
-        if self._begins_in_front:
-            self._turns.resume()
-        command.let_run()
+        try:
+            if self._begins_in_front:
+                self._turns.resume()
+        finally:
+            command.let_run()
+
+    # Whatever becomes of the terminal, what has become of the job is told but once.
 
     def leader_stopped(self) -> None:
-        self.step_back()
-        super().leader_stopped()
+        try:
+            self.step_back()
+        finally:
+            super().leader_stopped()
 
     def leader_ended(self, exit: Exit) -> None:
-        self._give_back(exit)
-        super().leader_ended(exit)
+        try:
+            self._give_back(exit)
+        finally:
+            super().leader_ended(exit)
 
     def abandon(self) -> None:
-        self._give_back(UNKNOWN)
-        super().abandon()
+        try:
+            self._give_back(UNKNOWN)
+        finally:
+            super().abandon()
 
     def _give_back(self, exit: Exit) -> None:
         if self._turns is not None:

@@ -237,12 +237,14 @@ class ContainedCommand(Command):
             return
         if is_end and not self.is_gone:
             self._go_adrift()
-        self._tell_exit()
-        if self.is_gone:
-            self._delivery.let_go()
-            if self.group is not None:
-                self.group.close()
-            self._owner.tree_gone()
+        try:
+            self._tell_exit()
+        finally:
+            if self.is_gone:
+                self._delivery.let_go()
+                if self.group is not None:
+                    self.group.close()
+                self._owner.tree_gone()
 
     def _tell_exit(self) -> None:
         if self._exit is not None and not self._is_told:

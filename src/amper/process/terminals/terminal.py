@@ -44,23 +44,25 @@ class Size(NamedTuple):
 class Terminal:
     """The terminal of our own session. Whoever opens one closes it."""
 
-    __slots__ = ("_given", "fd")
+    __slots__ = ("_given", "_reserve", "fd")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, reserve: Reserve | None = None) -> None:
         self.fd = fd
+        self._reserve = reserve or Reserve()
         self._given = 0
         """The group that was given the terminal last."""
 
     @classmethod
-    def open(cls, fd: int | None = None) -> Terminal | None:
+    def open(cls, fd: int | None = None, reserve: Reserve | None = None) -> Terminal | None:
         """Open the terminal that controls us, or take that behind `fd`, which stays the caller's.
 
-        None if we have none, and if the one behind `fd` is another session's.
+        None if we have none, and if the one behind `fd` is another session's. With a `reserve` it is
+        taken back from whoever took it also while no descriptor is free.
         """
         own = _open_tty() if fd is None else _duplicate(fd)
         if own is None:
             return None
-        terminal = cls(own)
+        terminal = cls(own, reserve)
         if not _is_master(own) and terminal.foreground is not None:
             return terminal
         terminal.close()
@@ -139,7 +141,11 @@ class Terminal:
             return False
         if foreground in (os.getpgrp(), self._given):
             return True
-        return not _is_above(foreground)
+        try:
+            return not _is_above(foreground, self._reserve)
+        except OSError:
+            # There is no descriptor to look with.
+            return False
 
 
 def modes_of(fd: int) -> Modes | None:
@@ -226,12 +232,11 @@ def _is_master(fd: int) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == _MASTERS
 
 
-def _is_above(pgid: int) -> bool:
+def _is_above(pgid: int, reserve: Reserve) -> bool:
     """Return whether a group is that of a shell above us, or of what such a shell runs beside us.
 
     A dead group is not, and what our jobs have left is not either.
     """
-    reserve = Reserve()
     above = set(_ancestors(reserve))
     for pid in members_of(pgid, reserve):
         place = read_stat(pid, reserve)
