@@ -36,30 +36,16 @@ class EventLog:
         """The number of the last event; 0 before the first."""
         return self.next - 1
 
-    def append(
-        self,
-        kind: EventKind,
-        job: Job,
-        ended_by: EndedBy | None = None,
-        at: float | None = None,
-    ) -> None:
-        """Write down what has happened to `job`, now or `at` a given time, and wake who waits for it."""
-        result = job.result
-        code = None if result is None else result.code
-        self._entries.append(
-            (
-                time() if at is None else at,
-                kind,
-                job.id,
-                job.command,
-                job.status._value_,
-                # Only the code: the log must not keep the output of a job that was removed.
-                code,
-                # Whoever died of a signal did not succeed.
-                job.signal if code else None,
-                ended_by,
-            )
-        )
+    def append(self, kind: EventKind, job: Job) -> None:
+        """Write down what has happened to a job that is not over."""
+        self.record(time(), kind, job.id, job.command, job.status._value_, None, None, None)
+
+    def record(self, *entry: *_Entry) -> None:
+        """Write down an entry as it is, and wake who waits for it.
+
+        Of the end there is only the code: the log must not keep the output of a job that was removed.
+        """
+        self._entries.append(entry)
         self.next += 1
         if self.waiters:
             self._wake()

@@ -145,10 +145,11 @@ class Job:
     def has_output(self) -> bool:
         """Whether it has ended with anything to read."""
         result, facts = self.result, self.facts
-        if result is not None and result.has_output:
+        if result is not None and (result.out or result.err):
             return True
-        streams = None if facts is None else facts.streams
-        return streams is not None and any(stream.total_written for stream in streams)
+        if facts is None or facts.streams is None:
+            return False
+        return any(stream.total_written for stream in facts.streams)
 
     @property
     def status_string(self) -> str:

@@ -80,48 +80,49 @@ class Retention:
 
     def taken(self, job: Job) -> Job | None:
         """Count a finished job whose result somebody got first; return the one that must go for it."""
+        id = job.id
         self._untaken_count -= 1
-        self._taken_count += 1
-        if job.finished > self._last_taken:
-            self._last_taken = job.finished
-            self._taken.append(job.id)
-        else:
-            heapq.heappush(self._late, (job.finished, job.id))
-        if self._untaken[0] == job.id:
+        if self._untaken[0] == id:
             self._untaken.popleft()
         else:
             self._forget_stale_untaken()
+        self._taken_count += 1
+        if job.finished > self._last_taken:
+            self._last_taken = job.finished
+            self._taken.append(id)
+        else:
+            heapq.heappush(self._late, (job.finished, id))
         return self.surplus() if self._taken_count > self._taken_kept else None
 
-    def removed(self, job: Job, output_size: int) -> None:
-        """Count a finished job that has left the table."""
-        if job.is_taken:
-            self._taken_count -= 1
-            if len(self._taken) + len(self._late) > 2 * self._taken_count + STALE_ALLOWED:
-                self._taken = deque(id for id in self._taken if id in self._jobs)
-                self._late = [entry for entry in self._late if entry[1] in self._jobs]
-                heapq.heapify(self._late)
-        else:
+    def withdrawn(self, job: Job) -> None:
+        """Count out a finished job that has left the table, and not because it was the surplus."""
+        if not job.is_taken:
             self._untaken_count -= 1
             self._forget_stale_untaken()
-        if output_size:
-            self.output_size -= output_size
-            if len(self._output) > 2 * len(self._jobs) + STALE_ALLOWED:
-                self._output = deque(id for id in self._output if id in self._jobs)
+            return
+        self._taken_count -= 1
+        if len(self._taken) + len(self._late) > 2 * self._taken_count + STALE_ALLOWED:
+            self._taken = deque(id for id in self._taken if id in self._jobs)
+            self._late = [entry for entry in self._late if entry[1] in self._jobs]
+            heapq.heapify(self._late)
 
-    def output_dropped(self, size: int) -> None:
+    def output_gone(self, size: int) -> None:
         """Count output that is kept no more."""
         self.output_size -= size
+        if len(self._output) > 2 * len(self._jobs) + STALE_ALLOWED:
+            self._output = deque(id for id in self._output if id in self._jobs)
 
     def surplus(self) -> Job | None:
-        """Return the oldest job that must go; it has to be removed before the next call."""
+        """Count out the oldest job that must go, and return it, for the table to remove."""
         while self._taken_count > self._taken_kept:
             job = self._pop_late() if self._late else self._jobs.get(self._taken.popleft())
             if job is not None:
+                self._taken_count -= 1
                 return job
         while self._untaken_count > self._untaken_kept:
             job = self._jobs.get(self._untaken.popleft())
             if job is not None and not job.is_taken:
+                self._untaken_count -= 1
                 return job
         return None
 

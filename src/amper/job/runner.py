@@ -91,6 +91,10 @@ class Runner(ABC):
         """
         return None
 
+    def stop_notice(self) -> bool | None:
+        """Return what `read_stop` does, where that can be told for next to nothing."""
+        return None
+
     def claim(self, ended_by: EndedBy) -> None:
         """Put on record who ends the job. The first who asked is the one."""
         if self.ended_by is None:

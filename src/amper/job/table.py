@@ -25,7 +25,7 @@ from amper.flow.stream import BoundedStream
 from amper.job.current import JobOrder
 from amper.job.events import EventLog
 from amper.job.job import Job
-from amper.job.lifecycle import Happening, next_status
+from amper.job.lifecycle import TRANSITIONS, Happening, next_status
 from amper.job.retention import Retention
 from amper.job.runner import News, Runner, Streams
 from amper.values import Ended, EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
@@ -118,8 +118,8 @@ class JobTable:
     def add(self, job: Job, happening: Happening = START) -> JobId:
         """Number a job, which starts, is queued, or begins its life stopped."""
         status = next_status(None, happening)
-        job.id = id = self._new_id()
         job.status = status
+        job.id = id = self._new_id()
         job.created_at = now = time()
         job.created = self._clock()
         if status is QUEUED:
@@ -128,12 +128,12 @@ class JobTable:
         if status is RUNNING:
             self._running += 1
             self.order.start(id)
-            self.events.append("started", job, None, now)
+            self.events.record(now, "started", id, job.command, "running", None, None, None)
         elif status is QUEUED:
-            self.events.append("queued", job, None, now)
+            self.events.record(now, "queued", id, job.command, "queued", None, None, None)
         else:
             self.order.stop(id)
-            self.events.append("stopped", job, None, now)
+            self.events.record(now, "stopped", id, job.command, "stopped", None, None, None)
         return id
 
     def started(self, job: Job) -> None:
@@ -169,12 +169,14 @@ class JobTable:
         runner = job.runner
         if runner is None or runner.is_over:
             raise self._bug(job, f"job {job.id} ended twice: it is {job.status_string}")
-        ended_by, result, before = runner.ended_by, report.result, job.status
-        is_success = result.code == 0 and not report.is_lost
+        ended_by, before = runner.ended_by, job.status
+        result, signal, usage, is_lost = report
+        code = result.code
+        happening = SUCCEED if code == 0 and not is_lost else _failure(is_lost, ended_by)
         try:
-            status = next_status(before, SUCCEED if is_success else _ending(report, ended_by))
-        except InternalError as error:
-            raise self._bug(job, f"job {job.id}: {error.what}") from None
+            status = TRANSITIONS[before][happening]
+        except KeyError:
+            status = self._next_status(job, happening)  # It raises, with the job's history.
         if ended_by is not result.ended_by:
             # A result that was passed on may tell who ended another job.
             result = _with_ended_by(result, ended_by)
@@ -184,19 +186,24 @@ class JobTable:
         self._last_finished = job.finished = now
         job.result = result
         streams = runner.streams
-        if streams is not None or report.usage is not None or report.signal is not None:
-            _keep_rest(job, report, streams)
+        if usage is not None or signal is not None:
+            job.keep_end(signal, usage)
+        if streams is not None and not _can_be_made_again(streams, job, result):
+            job.own_facts().streams = streams
         # Whoever sees a final status sees everything else.
         job.status = status
         runner.is_over = True
         is_known = job.id in self._jobs
         if is_known:
-            if before is RUNNING:
-                self._running -= 1
+            self._running -= before is RUNNING
             self.order.leave(job.id)
             has_output = streams is not None or result.out or result.err
             is_too_much = self.retention.finished(job, _output_size(job) if has_output else 0)
-            self.events.append("ended", job, ended_by)
+            # Whoever died of a signal did not succeed.
+            signal = signal if code else None
+            self.events.record(
+                time(), "ended", job.id, job.command, status._value_, code, signal, ended_by
+            )
         if runner.waiters:
             self._wake(job, runner)
         job.runner = None
@@ -210,20 +217,35 @@ class JobTable:
         job.is_taken = True
         surplus = self.retention.taken(job)
         if surplus is not None:
-            self.remove(surplus)
+            self._remove_finished(surplus)
 
     def remove(self, job: Job) -> None:
         """Take a job out of the table. If it is not over it runs on, and nobody will hear of it."""
-        del self._jobs[job.id]
         if job.result is not None:
-            self.retention.removed(job, _output_size(job) if self.retention.output_size else 0)
-        else:
-            if job.status is RUNNING:
-                self._running -= 1
-            self.order.leave(job.id)
+            self._remove_finished(job)
+            self.retention.withdrawn(job)
+            return
+        del self._jobs[job.id]
+        if job.status is RUNNING:
+            self._running -= 1
+        self.order.leave(job.id)
         self.events.append("removed", job)
         if job.runner is not None:
             self._wake(job, job.runner)
+        self._on_removed(job)
+
+    def _remove_finished(self, job: Job) -> None:
+        """Take one out that does not count any more among those that stay."""
+        id, result = job.id, job.result
+        assert result is not None
+        del self._jobs[id]
+        if self.retention.output_size:
+            self.retention.output_gone(_output_size(job))
+        code = result.code
+        signal = job.signal if code else None
+        self.events.record(
+            time(), "removed", id, job.command, job.status._value_, code, signal, None
+        )
         self._on_removed(job)
 
     def wait(self, job: Job, waiter: Waiter[News]) -> None:
@@ -309,9 +331,9 @@ class JobTable:
 
     def _enforce_retention(self) -> None:
         while (job := self.retention.surplus()) is not None:
-            self.remove(job)
+            self._remove_finished(job)
         while (job := self.retention.surplus_output()) is not None:
-            self.retention.output_dropped(_output_size(job))
+            self.retention.output_gone(_output_size(job))
             _drop_output(job)
 
 
@@ -338,14 +360,6 @@ def closed_streams(result: ExecResult) -> Streams:
     )
 
 
-def _keep_rest(job: Job, report: Ended, streams: Streams | None) -> None:
-    """Keep in the record what an end may leave beside the result; most coroutines leave nothing."""
-    if report.usage is not None or report.signal is not None:
-        job.keep_end(report.signal, report.usage)
-    if streams is not None and not _can_be_made_again(streams, job, report.result):
-        job.own_facts().streams = streams
-
-
 def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
     """Return whether `output_of` can do without the streams: the result's bytes are their memory."""
     if job.containment is None and not result.has_output:
@@ -367,8 +381,8 @@ def _with_ended_by(result: ExecResult, ended_by: EndedBy | None) -> ExecResult:
     )
 
 
-def _ending(report: Ended, ended_by: EndedBy | None) -> Happening:
-    if report.is_lost:
+def _failure(is_lost: bool, ended_by: EndedBy | None) -> Happening:
+    if is_lost:
         return Happening.BE_LOST
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
 

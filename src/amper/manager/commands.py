@@ -11,7 +11,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Sequence
-from typing import Final, TypedDict
+from typing import Final
 
 from amper.flow.settle import settle
 from amper.job.job import CommandJob
@@ -40,13 +40,7 @@ RETRY_AFTER: Final = 0.1
 """Seconds until an end that could not be reported is tried to be again."""
 
 
-class Files(TypedDict):
-    """The standard streams of a command, and the terminal of its own that is all three."""
-
-    stdin: Input
-    stdout: Output
-    stderr: Output
-    pty: Pty | None
+Arguments = tuple[Input, Output, Output, "CommandRunner", Pty | None]
 
 
 class CommandRunner(LocalRunner):
@@ -89,7 +83,7 @@ class CommandRunner(LocalRunner):
                 self._is_marked = True
                 kernel = self.reports.kernel
                 options.program.mark(self._mark_of(kernel), kernel.environment)
-            self.command = self._command(options)
+            self.command = command = self._command(options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
             self.start_failed(error if isinstance(error, CannotStart) else cannot_start(error))
@@ -97,8 +91,9 @@ class CommandRunner(LocalRunner):
                 raise
             return
         finally:
-            self._close_duplicates()
-        self._begun(self.command)
+            if self._duplicates:
+                self._close_duplicates()
+        self._begun(command)
         if self._stdin_waiters:
             self.stdin_changed()
         if options.stdin == PIPE:
@@ -112,18 +107,19 @@ class CommandRunner(LocalRunner):
 
     def _command(self, options: CommandOptions) -> Command:
         """Start it. Raises CannotStart."""
-        return Command(self.reports.kernel, options.program, **self._files(options), owner=self)
+        return Command(self.reports.kernel, options.program, *self._arguments(options))
 
-    def _files(self, options: CommandOptions) -> Files:
-        """Return its standard streams, as a `Command` takes them."""
+    def _arguments(self, options: CommandOptions) -> Arguments:
+        """Return what a `Command` takes: streams, owner, and the terminal that is all three streams."""
         streams = self.streams
         assert streams is not None
-        return {
-            "stdin": options.stdin,
-            "stdout": streams.stdout if options.stdout == PIPE else options.stdout,
-            "stderr": streams.stderr if options.stderr == PIPE else options.stderr,
-            "pty": None if options.pty is None else open_pty(options.pty),
-        }
+        return (
+            options.stdin,
+            streams.stdout if options.stdout == PIPE else options.stdout,
+            streams.stderr if options.stderr == PIPE else options.stderr,
+            self,
+            None if options.pty is None else open_pty(options.pty),
+        )
 
     def _begun(self, command: Command) -> None:
         """Put down which process the job has."""

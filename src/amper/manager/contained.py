@@ -41,7 +41,7 @@ class ContainedRunner(CommandRunner):
     def _command(self, options: CommandOptions) -> ContainedCommand:
         reports = self.reports
         return ContainedCommand(
-            reports.keepers, reports.kernel, options.program, **self._files(options), owner=self
+            reports.keepers, reports.kernel, options.program, *self._arguments(options)
         )
 
     def _begun(self, command: Command) -> None:

@@ -221,14 +221,14 @@ class Core:
         if result.code != 0 and runner.ended_by is None:
             _claim_for_sender(runner, report)
         if self.states.commands:
-            self.states.remove(runner)
+            self.states.remove(job)
         self.table.ended(job, report)
         if runner.confirmation is not None:
             self.stopping.give_up(runner)
         if self.untracked:
             self.untracked.discard(runner)
-        streams = runner.streams
-        if streams is not None or runner.groups:
+        # Output that is still held open is among the facts.
+        if runner.groups or job.facts is not None or runner.is_contained:
             self.remains.add(runner)
         if runner.cascade is not None:
             runner.cascade.work_ended()
@@ -237,8 +237,7 @@ class Core:
             self.admission.take_place(runner)
             self._start_after(runner)
         # Last: of all of this it is what may fail.
-        has_output = result.out or result.err or (streams is not None and job.has_output)
-        if has_output and runner.persists_output and self.table.get(job.id) is job:
+        if runner.persists_output and job.has_output and self.table.get(job.id) is job:
             self.files.write(job)
 
     def _start_after(self, runner: LocalRunner) -> None:
@@ -254,7 +253,7 @@ class Core:
         """A command runs, or has left what runs, and no shim contains it or tells when it stops."""
         self.escapes.are_possible = True
         if not runner.is_over:
-            self.states.add(runner)
+            self.states.add(runner.job, runner)
 
     def job_stopped(self, runner: LocalRunner) -> None:
         """Take note that a job was stopped, from its runner."""

@@ -117,10 +117,6 @@ class LocalRunner(Runner):
         """Return how many seconds a stop that is reported may take."""
         return STOP_LIMIT
 
-    def stop_notice(self) -> bool | None:
-        """Return what `read_stop` does, where that can be told for next to nothing."""
-        return None
-
     def own_token(self) -> CancellationToken:
         """Return the token that was set last, or else the job's own, which ends the job."""
         if self.token is None:

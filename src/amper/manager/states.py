@@ -3,7 +3,7 @@
 The kernel tells of a stop only the parent, once, and whoever waits for children in the host may take
 that notice. We look at it and leave it there, which is cheap, and believe it. Where there is none the
 truth stands in /proc, which is not cheap: it is read at once for a single job, for a few when
-somebody asks for all of them, and a little later, once, for each job that somebody waits for.
+somebody asks for all of them, and a little later, once, for each job that somebody still waits for.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Final
 
 from amper.flow.stream import is_running_here
 from amper.job.job import Job
+from amper.job.runner import Runner
 from amper.job.table import RUNNING, STOPPED, JobTable
-from amper.manager.runner import LocalRunner
 from amper.process.state import is_any_notice
 
 CLOSE_LOOKS: Final = 64
 """Into /proc, when somebody asks for all jobs: about a millisecond. The next one goes on from there."""
 
-LOOK_AFTER: Final = 0.02
-"""Seconds until a job that is waited for is looked at closely: most commands are over by then."""
+LOOK_AFTER: Final = 0.05
+"""Seconds, or up to twice as many, until a job that is waited for is looked at closely: most commands
+are over by then."""
 
 LOOKS_PER_TURN: Final = 32
 """In one go, so that this never takes more than a few hundredths of the processor."""
@@ -32,13 +33,16 @@ LOOKS_PER_TURN: Final = 32
 class States:
     """Which commands are stopped, as the kernel says."""
 
-    __slots__ = ("_asked", "_loop", "_table", "_timer", "commands")
+    __slots__ = ("_asked", "_loop", "_next", "_table", "_timer", "commands")
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
-        self.commands: OrderedDict[LocalRunner, None] = OrderedDict()
+        self.commands: OrderedDict[Job, Runner] = OrderedDict()
         """Those that run. Where there are none, nothing here needs to be asked."""
-        self._asked: set[LocalRunner] = set()
+        self._asked: set[Job] = set()
+        """Those to be looked at when the timer fires again."""
+        self._next: set[Job] = set()
+        """Those to be looked at when it fires next."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,29 +50,30 @@ class States:
         """Look on `loop` from now on."""
         self._loop = loop
         self._timer = None
-        self._asked.clear()
+        self._forget_asked()
 
-    def add(self, runner: LocalRunner) -> None:
+    def add(self, job: Job, runner: Runner) -> None:
         """Look at a job from now on: it runs, and only the kernel knows when it stops."""
-        self.commands[runner] = None
+        self.commands[job] = runner
 
-    def remove(self, runner: LocalRunner) -> None:
+    def remove(self, job: Job) -> None:
         """Look at a job no more: it is over."""
-        self.commands.pop(runner, None)
-        self._asked.discard(runner)
+        if self.commands.pop(job, None) is not None:
+            self._asked.discard(job)
+            self._next.discard(job)
 
     def look(self, job: Job) -> None:
         """Bring a job up to date that somebody begins to wait for."""
-        runner = job.runner
-        if runner not in self.commands or not isinstance(runner, LocalRunner):
+        runner = self.commands.get(job)
+        if runner is None:
             return
         stopped = runner.stop_notice()
         if stopped is None and job.status is STOPPED:
             stopped = runner.read_stop()
         if stopped is not None:
-            self._take(runner, stopped)
+            self._take(job, stopped)
             return
-        self._asked.add(runner)
+        self._asked.add(job)
         if self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(LOOK_AFTER, self._look_closely)
 
@@ -80,9 +85,8 @@ class States:
 
     def look_closely(self, job: Job | None) -> None:
         """Bring a job up to date that somebody asks for."""
-        runner = None if job is None else job.runner
-        if runner in self.commands and isinstance(runner, LocalRunner) and self.can_tell:
-            self._take(runner, runner.read_stop())
+        if job is not None and job in self.commands and self.can_tell:
+            self._look(job)
 
     def look_at_all(self) -> None:
         """Bring the whole table up to date, as far as notices tell, and a few jobs closely."""
@@ -90,19 +94,19 @@ class States:
             return
         commands = self.commands
         if is_any_notice():
-            for runner in list(commands):
-                self._take(runner, runner.stop_notice())
+            for job, runner in list(commands.items()):
+                self._take(job, runner.stop_notice())
         for _ in range(min(CLOSE_LOOKS, len(commands))):
-            runner = next(iter(commands))
-            commands.move_to_end(runner)
-            self._take(runner, runner.read_stop())
+            job = next(iter(commands))
+            commands.move_to_end(job)
+            self._look(job)
 
     def close(self) -> None:
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._asked.clear()
+        self._forget_asked()
 
     @property
     def can_tell(self) -> bool:
@@ -113,15 +117,23 @@ class States:
         return is_running_here(loop) or not loop.is_running()
 
     def _look_closely(self) -> None:
+        due = self._next
+        for _ in range(min(LOOKS_PER_TURN, len(due))):
+            self._look(due.pop())
+        due |= self._asked
+        self._asked = set()
         self._timer = None
-        for _ in range(min(LOOKS_PER_TURN, len(self._asked))):
-            runner = self._asked.pop()
-            self._take(runner, runner.read_stop())
-        if self._asked and self._loop is not None:
+        if due and self._loop is not None:
             self._timer = self._loop.call_later(LOOK_AFTER, self._look_closely)
 
-    def _take(self, runner: LocalRunner, stopped: bool | None) -> None:
-        job = runner.job
+    def _forget_asked(self) -> None:
+        self._asked.clear()
+        self._next.clear()
+
+    def _look(self, job: Job) -> None:
+        self._take(job, self.commands[job].read_stop())
+
+    def _take(self, job: Job, stopped: bool | None) -> None:
         if stopped and job.status is RUNNING:
             self._table.stopped(job)
         elif stopped is False and job.status is STOPPED:

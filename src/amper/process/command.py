@@ -67,7 +67,6 @@ class Command:
         self,
         kernel: Kernel,
         program: Program,
-        *,
         stdin: Input,
         stdout: Output,
         stderr: Output,
@@ -92,12 +91,15 @@ class Command:
             try:
                 kernel.reserve.fill()
                 if pty is None:
-                    self._launch(program, *self._open(stdin, stdout, stderr, childs))
+                    child_stdin = self._open_stdin(stdin, childs)
+                    child_stdout = child_stderr = self._open_output(stdout, childs)
+                    if isinstance(stderr, BoundedStream) or stderr != STDOUT:
+                        child_stderr = self._open_output(stderr, childs)
+                    self._launch(program, child_stdin, child_stdout, child_stderr, childs)
                 else:
                     terminal = self._open_terminal(pty, stdin, stdout)
-                    self._launch(pty.program(program), terminal, terminal, terminal)
+                    self._launch(pty.program(program), terminal, terminal, terminal, childs)
             finally:
-                # Before its end is heard of: then what it had open has hung up, and need not be read.
                 for fd in childs:
                     os.close(fd)
         except Exception as error:
@@ -162,15 +164,6 @@ class Command:
         if self.group is not None:
             self.group.close()
 
-    def _open(
-        self, stdin: Input, stdout: Output, stderr: Output, childs: list[int]
-    ) -> tuple[int, int, int]:
-        """Return the child's three streams; `childs` are those that are to be closed after the fork."""
-        child_stdin = self._open_stdin(stdin, childs)
-        child_stdout = self._open_output(stdout, childs)
-        child_stderr = child_stdout if stderr == STDOUT else self._open_output(stderr, childs)
-        return child_stdin, child_stdout, child_stderr
-
     def _open_terminal(self, pty: Pty, stdin: Input, output: Output) -> int:
         """Return the child's side of its terminal."""
         assert isinstance(output, BoundedStream)
@@ -201,19 +194,19 @@ class Command:
 
     def _open_output(self, output: Output, childs: list[int]) -> int:
         """Return the child's end of a pipe into a stream, or what it writes to instead."""
-        if output == DEVNULL:
-            return self._kernel.reserve.null
-        if isinstance(output, int):
-            return output
-        if not isinstance(output, BoundedStream):
+        if isinstance(output, BoundedStream):
+            read_end, write_end = pipe()
+            childs.append(write_end)
+            self._pumps = (*self._pumps, OutputPump(read_end, output, self._kernel.poller))
+            return write_end
+        if not isinstance(output, int):
             return _fileno(output)
-        read_end, write_end = pipe()
-        childs.append(write_end)
-        self._pumps = (*self._pumps, OutputPump(read_end, output, self._kernel.poller))
-        return write_end
+        return self._kernel.reserve.null if output == DEVNULL else output
 
-    def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
-        """Start the program, and watch it. Raises CannotStart, OSError."""
+    def _launch(
+        self, program: Program, stdin: int, stdout: int, stderr: int, childs: list[int]
+    ) -> None:
+        """Start the program with what is the child's, and watch it. Raises CannotStart, OSError."""
         reports = self._kernel.reports
         if is_reaped_by_kernel() and tells_exits():
             # One that is over at once would be gone before we hold it, and its exit code with it.
@@ -224,6 +217,9 @@ class Command:
                     gate.open()
                 return
         self.pid = spawn(program, stdin, stdout, stderr, reports)
+        # Before its end is heard of: then what it had open has hung up, and need not be read.
+        while childs:
+            os.close(childs.pop())
         self._watch()
 
     def _watch(self) -> None:
@@ -247,8 +243,9 @@ class Command:
         self._kernel.scanner.leaders.add(self.pid)
 
     def _unwatch(self) -> None:
-        self._kernel.poller.remove(self._pidfd)
-        self._kernel.scanner.leaders.discard(self.pid)
+        kernel = self._kernel
+        kernel.poller.remove(self._pidfd)
+        kernel.scanner.leaders.discard(self.pid)
         self._pidfd = -1
 
     def ready(self, fd: int, events: int) -> None:

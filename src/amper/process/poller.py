@@ -40,11 +40,13 @@ class Watcher(Protocol):
 class Poller:
     """Tells watchers, on the loop it is attached to, when a descriptor is ready."""
 
-    __slots__ = ("_epoll", "_has_reader", "_is_tired", "_loop", "_watchers")
+    __slots__ = ("_added", "_epoll", "_has_reader", "_is_tired", "_loop", "_watchers")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
+        self._added: set[int] | None = None
+        """While a round of events is told: what has been added since it was asked for."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_reader = False
         self._is_tired = False
@@ -65,6 +67,8 @@ class Poller:
         """Tell `watcher` whenever `fd` is ready. Raises OSError where epoll cannot watch it."""
         self._epoll.register(fd, events)
         self._watchers[fd] = watcher
+        if self._added is not None:
+            self._added.add(fd)
         if not self._has_reader:
             self._listen()
 
@@ -105,10 +109,12 @@ class Poller:
 
     def _ready(self) -> None:
         watchers = self._watchers
-        ready = [
-            (fd, events, watchers.get(fd)) for fd, events in self._epoll.poll(0, EVENTS_PER_TURN)
-        ]
-        for fd, events, watcher in ready:
-            # One of this very round may have removed it, and its number may be another's now.
-            if watcher is not None and watchers.get(fd) is watcher:
-                watcher.ready(fd, events)
+        added = self._added = set()
+        try:
+            for fd, events in self._epoll.poll(0, EVENTS_PER_TURN):
+                watcher = watchers.get(fd)
+                # One of this very round may have removed it, and its number may be another's now.
+                if watcher is not None and fd not in added:
+                    watcher.ready(fd, events)
+        finally:
+            self._added = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# `signal` makes an enum of each answer, at ten times the price.
+import _signal  # type: ignore[import-not-found]
 import array
 import fcntl
 import os
@@ -24,6 +26,9 @@ _WAITID: Final = {"x86_64": 247, "aarch64": 95}
 
 SUCCESS: Final = ExitStatus.exited(0)
 
+_SIGCHLD: Final = int(signal.SIGCHLD)
+_IGNORED: Final = int(signal.SIG_IGN)
+
 
 class Exit(NamedTuple):
     """The end of a process. `status` is None if nobody can tell any more; then it is lost."""
@@ -45,10 +50,8 @@ def reap(pid: int, pidfd: int) -> Exit | None:
     except ChildProcessError:
         return Exit(status_of_reaped(pidfd), None)
     # ru_maxrss is in KiB on Linux.
-    return Exit(
-        SUCCESS if status == 0 else decoded(status),
-        Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024),
-    )
+    usage = Usage(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024)
+    return Exit(SUCCESS if status == 0 else decoded(status), usage)
 
 
 def peek(pidfd: int) -> Exit | None:
@@ -99,7 +102,8 @@ def is_reaped_by_kernel() -> bool:
 
     Then only a pidfd that was there before tells how one ended.
     """
-    return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    ignored: bool = _signal.getsignal(_SIGCHLD) == _IGNORED
+    return ignored
 
 
 @cache

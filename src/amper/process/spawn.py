@@ -237,7 +237,7 @@ def spawn(
         raise CannotStart(NOT_EXECUTABLE, program.reason)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
-    program.audit()
+    sys.audit("subprocess.Popen", *program.audited)
     try:
         error_read = reports.read_end
     except OSError as error:

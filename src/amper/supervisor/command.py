@@ -157,7 +157,9 @@ class ContainedCommand(Command):
         if self._witness is not None:
             self._witness.close()
 
-    def _launch(self, program: Program, stdin: int, stdout: int, stderr: int) -> None:
+    def _launch(
+        self, program: Program, stdin: int, stdout: int, stderr: int, childs: list[int]
+    ) -> None:
         self.pid = 0
         if program.reason is not None:
             raise CannotStart(NOT_EXECUTABLE, program.reason)
