@@ -16,9 +16,6 @@ from amper.values import Ended
 class Work(Runner):
     """Work that the test itself does."""
 
-    def __init__(self, streams: Streams | None = None) -> None:
-        self.streams = streams
-
     def start(self) -> None:
         """Nothing begins by itself."""
 

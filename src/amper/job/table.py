@@ -197,7 +197,7 @@ class JobTable:
         if is_known:
             self._running -= before is RUNNING
             self.order.leave(job.id)
-            has_output = streams is not None or result.out or result.err
+            has_output = result.out or result.err or job.facts is not None
             is_too_much = self.retention.finished(job, _output_size(job) if has_output else 0)
             # Whoever died of a signal did not succeed.
             signal = signal if code else None

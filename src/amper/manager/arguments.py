@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -20,6 +21,9 @@ LONGEST_DELAY = 1e9
 
 LARGEST_PID = 2**31 - 1
 """The kernel takes no larger number."""
+
+_to_be_quoted = re.compile(r"[^\w@%+=:,./ -]", re.ASCII).search
+"""As `shlex` sees it, but for a space."""
 
 
 def checked_facts(command: str, name: str | None, tags: Iterable[str]) -> Facts | None:
@@ -48,7 +52,11 @@ def checked_command(command: CommandLine) -> tuple[CommandLine, str]:
     if not words:
         raise ValueError("a command needs at least the name of a program")
     texts = [word if isinstance(word, str) else _decoded(word) for word in words]
-    return words, " ".join([shlex.quote(text) for text in texts])
+    text = " ".join(texts)
+    # Most words need no quotes: that is seen by one look at all of them.
+    if _to_be_quoted(text) or text.count(" ") >= len(texts) or "" in texts:
+        text = shlex.join(texts)
+    return words, text
 
 
 def _decoded(word: bytes | os.PathLike[str]) -> str:

@@ -18,8 +18,8 @@ class ChannelRunner(LocalRunner):
     """Waits for somebody else's report."""
 
     def __init__(self, channel: Channel | None, streams: Streams | None = None) -> None:
+        super().__init__(streams)
         self._channel = channel
-        self.streams = streams
 
     def start(self) -> None:
         channel = self._channel

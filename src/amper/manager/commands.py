@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from amper.flow.settle import settle
+from amper.flow.stream import BoundedStream
 from amper.job.job import CommandJob
 from amper.job.runner import Streams
 from amper.manager.coroutines import closed
@@ -46,23 +47,22 @@ Arguments = tuple[Input, Output, Output, "CommandRunner", Pty | None]
 class CommandRunner(LocalRunner):
     """Runs one OS command."""
 
-    command: Command | None = None
-    _exit: Exit | None = None
     _deadline: float | None = None
-    _timer: asyncio.TimerHandle | None = None
-    _watch: GroupWatch | None = None
-    _stdin_waiters: Sequence[asyncio.Future[None]] = ()
-
-    _descendants: Descendants = "leave"
-    _duplicates: tuple[int, ...] = ()
     _is_fed = False
     _is_marked = False
     _timeout: float | None = None
 
     def __init__(self, options: CommandOptions) -> None:
-        self.streams = Streams.empty()
+        super().__init__(Streams(BoundedStream(), BoundedStream()))
+        self.command: Command | None = None
+        self._exit: Exit | None = None
         self._options: CommandOptions | None = options
         """How it is started; not kept when it has been."""
+        self._descendants: Descendants = "leave"
+        self._duplicates: tuple[int, ...] = ()
+        self._stdin_waiters: Sequence[asyncio.Future[None]] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: GroupWatch | None = None
 
     def hold(self) -> None:
         """Take what the call meant, before its caller changes or closes it."""
@@ -79,11 +79,11 @@ class CommandRunner(LocalRunner):
         assert options is not None
         self._options = None
         try:
+            kernel = self.reports.kernel
             if options.program.inherits_environment:
                 self._is_marked = True
-                kernel = self.reports.kernel
                 options.program.mark(self._mark_of(kernel), kernel.environment)
-            self.command = command = self._command(options)
+            self.command = command = self._command(kernel, options)
         except BaseException as error:
             # Whatever it was, the job is in the table and must not seem to run.
             self.start_failed(error if isinstance(error, CannotStart) else cannot_start(error))
@@ -105,9 +105,9 @@ class CommandRunner(LocalRunner):
             self._deadline = self.reports.kernel.loop.time() + options.timeout
             self.set_timer()
 
-    def _command(self, options: CommandOptions) -> Command:
+    def _command(self, kernel: Kernel, options: CommandOptions) -> Command:
         """Start it. Raises CannotStart."""
-        return Command(self.reports.kernel, options.program, *self._arguments(options))
+        return Command(kernel, options.program, *self._arguments(options))
 
     def _arguments(self, options: CommandOptions) -> Arguments:
         """Return what a `Command` takes: streams, owner, and the terminal that is all three streams."""

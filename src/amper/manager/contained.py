@@ -19,6 +19,7 @@ from amper.manager.coroutines import CANCELLED, closed
 from amper.manager.options import CommandOptions
 from amper.process.command import Command
 from amper.process.group import ProcessGroup, no_group
+from amper.process.kernel import Kernel
 from amper.process.reap import Exit
 from amper.process.scan import Look
 from amper.process.spawn import CannotStart
@@ -29,19 +30,18 @@ from amper.values import Ended
 class ContainedRunner(CommandRunner):
     """Runs one OS command under a shim."""
 
-    is_contained = True
     is_confirmed = False
     command: ContainedCommand | None
 
     def __init__(self, options: CommandOptions) -> None:
         super().__init__(options)
+        self.is_contained = True
         self._curious: list[asyncio.Future[None]] = []
         """Those of any thread who want to know which process it is."""
 
-    def _command(self, options: CommandOptions) -> ContainedCommand:
-        reports = self.reports
+    def _command(self, kernel: Kernel, options: CommandOptions) -> ContainedCommand:
         return ContainedCommand(
-            reports.keepers, reports.kernel, options.program, *self._arguments(options)
+            self.reports.keepers, kernel, options.program, *self._arguments(options)
         )
 
     def _begun(self, command: Command) -> None:

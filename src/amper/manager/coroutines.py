@@ -83,21 +83,13 @@ class CoroutineRunner(LocalRunner):
     """What waits at a checkpoint: the coroutine, or several tasks that it has made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any]) -> None:
+        super().__init__()
         self.loop = loop
         self._awaitable = awaitable
         self._context: contextvars.Context | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_asked = False
         self._is_stop_requested = False
-        # What every run is asked for: a default of the class is found ten times slower.
-        self.is_over = False
-        self.ended_by = None
-        self.streams = None
-        self.waiters = ()
-        self.groups = ()
-        self.cascade = None
-        self.confirmation = None
-        self.has_place = False
 
     @property
     def needs_place(self) -> bool:

@@ -29,9 +29,9 @@ _ID: Final = re.compile(rb"[1-9][0-9]{0,17}")
 class Escaped(LocalRunner):
     """Stands for what carries the mark of a job that is over, so that a cascade can end it."""
 
-    is_over = True
-
     def __init__(self, escapes: Escapes, id: JobId, mark: bytes) -> None:
+        super().__init__()
+        self.is_over = True
         self._escapes = escapes
         self._id = id
         self._mark = mark

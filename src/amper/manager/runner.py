@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from amper.flow.cancel import CancellationToken
 from amper.job.job import CommandJob, Job
-from amper.job.runner import Runner
+from amper.job.runner import Runner, Streams
 from amper.process.group import ProcessGroup
 from amper.process.kernel import Kernel
 from amper.process.scan import Look
@@ -80,15 +80,18 @@ class LocalRunner(Runner):
 
     job: Job
     reports: Reports
-    groups: Sequence[ProcessGroup] = ()
-    cascade: Cascade | None = None
-    confirmation: Confirmation | None = None
-    has_place = False
     signals_sent: frozenset[int] = frozenset()
     is_confirmed = True
     """Whether it is known which process the job has, if any."""
-    is_contained = False
-    """Whether somebody beside us ends what the job has started, and proves it."""
+
+    def __init__(self, streams: Streams | None = None) -> None:
+        super().__init__(streams)
+        self.groups: Sequence[ProcessGroup] = ()
+        self.cascade: Cascade | None = None
+        self.confirmation: Confirmation | None = None
+        self.has_place = False
+        self.is_contained = False
+        """Whether somebody beside us ends what the job has started, and proves it."""
 
     def be_cancelled(self) -> None:
         """The job's own token was tripped."""

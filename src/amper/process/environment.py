@@ -1,6 +1,6 @@
 """Our own environment, as exec takes it: encoded once, and again when somebody has changed it.
 
-It is asked for with every command, and to look whether it is still the same costs a twentieth of
+It is asked for with every command, and to look whether it is still the same costs a small part of
 encoding it.
 """
 
@@ -14,10 +14,10 @@ from amper.process.procfs import MARK
 class OwnEnvironment:
     """The variables of this process."""
 
-    __slots__ = ("_lines", "_variables")
+    __slots__ = ("_known", "_lines")
 
     def __init__(self) -> None:
-        self._variables: dict[bytes, bytes] = {}
+        self._known: list[bytes] = []
         self._lines: list[bytes] = []
 
     def unmarked(self) -> list[bytes]:
@@ -29,8 +29,10 @@ class OwnEnvironment:
         variables = getattr(os.environ, "_data", None)
         if not isinstance(variables, dict):
             variables = dict(os.environb)
-        if variables != self._variables:
-            self._variables = dict(variables)
-            lines = [name + b"=" + value for name, value in self._variables.items()]
+        # Lists of the same objects are compared without a look into them, and dictionaries are not.
+        known = [*variables, *variables.values()]
+        if known != self._known:
+            self._known = known
+            lines = [name + b"=" + value for name, value in variables.items()]
             self._lines = [line for line in lines if not line.startswith(MARK)]
         return self._lines
