@@ -96,7 +96,10 @@ def waiters_of(jobs: JobManager, id: JobId) -> int:
     job = jobs.table.get(id)
     assert job is not None
     assert job.runner is not None
-    return len(job.runner.waiters or ())
+    waiters = job.runner.waiters
+    if waiters is None:
+        return 0
+    return len(waiters) if isinstance(waiters, set) else 1
 
 
 def bound(

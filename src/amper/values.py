@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, NamedTuple, NewType
+from typing import Any, Final, Literal, NewType
 
 JobId = NewType("JobId", int)
 """A job's number: from 1 up, never reused within a manager."""
@@ -165,8 +165,12 @@ class Usage:
         return {"user": user, "system": system, "max_rss": self.max_rss}
 
 
-class Ended(NamedTuple):
-    """The report that a job is over. `is_lost` says that nobody can tell how."""
+@dataclass(slots=True)
+class Ended:
+    """The report that a job is over. `is_lost` says that nobody can tell how.
+
+    It is made for each end and read at once: what is frozen, or a tuple with names, costs more there.
+    """
 
     result: ExecResult
     signal: int | None = None

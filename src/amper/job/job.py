@@ -59,6 +59,9 @@ class Facts:
         self.output_file: str | None = None
 
 
+QUEUED: Final = JobStatus.QUEUED
+"""A name of the module is found faster than a member of an enum."""
+
 UNNUMBERED: Final = JobId(0)
 """Of a job that no table has yet."""
 
@@ -92,7 +95,7 @@ class Job:
     def __init__(self, command: str, runner: Runner, facts: Facts | None = None) -> None:
         self.id = UNNUMBERED
         self.command = command
-        self.status = JobStatus.QUEUED
+        self.status = QUEUED
         self.runner: Runner | None = runner
         self.result: ExecResult | None = None
         self.created_at = 0.0

@@ -10,7 +10,6 @@ A runner starts one piece of work and reports to the table what became of it. Th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from amper.flow.cancel import CancellationToken
@@ -52,8 +51,8 @@ class Runner(ABC):
         self.ended_by: EndedBy | None = None
         self.streams = streams
         self.token: CancellationToken | None = None
-        self.waiters: Collection[Waiter[News]] = ()
-        """A tuple of one, or a set: most have one, for which a set would be the largest thing of all."""
+        self.waiters: Waiter[News] | set[Waiter[News]] | None = None
+        """One, or a set: most have one, for which a set would be the largest thing of all."""
 
     @abstractmethod
     def start(self) -> None:

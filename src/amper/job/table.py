@@ -38,6 +38,9 @@ _STOPPABLE: Final = frozenset({RUNNING, STOPPED})
 START: Final = Happening.START
 SUCCEED: Final = Happening.SUCCEED
 
+_NAMES: Final = {status: status.value for status in JobStatus}
+"""Found faster than the value in the member."""
+
 
 class JobTable:
     """Jobs by id, their life cycles, and who waits for them."""
@@ -170,9 +173,10 @@ class JobTable:
         if runner is None or runner.is_over:
             raise self._bug(job, f"job {job.id} ended twice: it is {job.status_string}")
         ended_by, before = runner.ended_by, job.status
-        result, signal, usage, is_lost = report
+        result, signal, usage = report.result, report.signal, report.usage
         code = result.code
-        happening = SUCCEED if code == 0 and not is_lost else _failure(is_lost, ended_by)
+        is_success = code == 0 and not report.is_lost
+        happening = SUCCEED if is_success else _failure(report, ended_by)
         try:
             status = TRANSITIONS[before][happening]
         except KeyError:
@@ -202,9 +206,9 @@ class JobTable:
             # Whoever died of a signal did not succeed.
             signal = signal if code else None
             self.events.record(
-                time(), "ended", job.id, job.command, status._value_, code, signal, ended_by
+                time(), "ended", job.id, job.command, _NAMES[status], code, signal, ended_by
             )
-        if runner.waiters:
+        if runner.waiters is not None:
             self._wake(job, runner)
         job.runner = None
         if is_known and is_too_much:
@@ -244,7 +248,7 @@ class JobTable:
         code = result.code
         signal = job.signal if code else None
         self.events.record(
-            time(), "removed", id, job.command, job.status._value_, code, signal, None
+            time(), "removed", id, job.command, _NAMES[job.status], code, signal, None
         )
         self._on_removed(job)
 
@@ -253,12 +257,12 @@ class JobTable:
         runner = job.runner
         assert runner is not None
         waiters = runner.waiters
-        if not waiters:
-            runner.waiters = (waiter,)
+        if waiters is None:
+            runner.waiters = waiter
         elif isinstance(waiters, set):
             waiters.add(waiter)
         else:
-            runner.waiters = {*waiters, waiter}
+            runner.waiters = {waiters, waiter}
 
     def leave(self, job: Job, waiter: Waiter[News]) -> None:
         """Forget a waiter that waits no more."""
@@ -268,8 +272,8 @@ class JobTable:
         waiters = runner.waiters
         if isinstance(waiters, set):
             waiters.discard(waiter)
-        elif waiter in waiters:
-            runner.waiters = ()
+        elif waiters is waiter:
+            runner.waiters = None
 
     def info(self, job: Job) -> JobInfo:
         """Return a snapshot. Any thread may ask."""
@@ -324,10 +328,13 @@ class JobTable:
         return InternalError(what, [event for event in events if event.job_id == job.id])
 
     def _wake(self, job: Job, runner: Runner) -> None:
-        waiters, runner.waiters = runner.waiters, ()
+        waiters, runner.waiters = runner.waiters, None
         news = (job, job.result)
-        for waiter in waiters:
-            settle(waiter, news)
+        if isinstance(waiters, set):
+            for waiter in waiters:
+                settle(waiter, news)
+        elif waiters is not None:
+            settle(waiters, news)
 
     def _enforce_retention(self) -> None:
         while (job := self.retention.surplus()) is not None:
@@ -381,8 +388,8 @@ def _with_ended_by(result: ExecResult, ended_by: EndedBy | None) -> ExecResult:
     )
 
 
-def _failure(is_lost: bool, ended_by: EndedBy | None) -> Happening:
-    if is_lost:
+def _failure(report: Ended, ended_by: EndedBy | None) -> Happening:
+    if report.is_lost:
         return Happening.BE_LOST
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
 

@@ -159,7 +159,7 @@ class Core:
             if isinstance(job.runner, CoroutineRunner):
                 self.end_queued(job, EndedBy("loop_closed"))
         for runner in self.unfinished():
-            runner.waiters = ()
+            runner.waiters = None
             runner.confirmation = None
             was_dying = runner.drop_cascade()
             runner.loop_closed()

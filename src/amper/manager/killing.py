@@ -28,7 +28,7 @@ KILL_LIMIT: Final = 5.0
 LOOK_LIMIT: Final = 5.0
 """Seconds for a last look at who is left."""
 
-STEPS_PER_TURN: Final = 16
+STEPS_PER_TURN: Final = 8
 """Signals for this many jobs, and a look at their children, take about a millisecond."""
 
 Step = Literal["ask", "insist", "look", "give up"]

@@ -213,19 +213,20 @@ class Command:
             with contextlib.suppress(CannotHold):
                 self.pid, gate = spawn_held(program, stdin, stdout, stderr, reports)
                 with gate:
-                    self._watch()
+                    self._watch(childs)
                     gate.open()
                 return
         self.pid = spawn(program, stdin, stdout, stderr, reports)
-        # Before its end is heard of: then what it had open has hung up, and need not be read.
-        while childs:
-            os.close(childs.pop())
-        self._watch()
+        self._watch(childs)
 
-    def _watch(self) -> None:
+    def _watch(self, childs: list[int]) -> None:
         """Watch the process that runs now. If that cannot be, it must not run on."""
         try:
+            # Before anything that lets other threads run: one may reap all children of this process.
             self._pidfd = self._kernel.reserve.pidfd_open(self.pid)
+            # Before its end is heard of: then what it had open has hung up, and need not be read.
+            while childs:
+                os.close(childs.pop())
             self._kernel.poller.add(self._pidfd, READABLE, self)
         except ProcessLookupError:
             # Somebody reaps all children of this process, and was faster than we could look.
@@ -256,8 +257,8 @@ class Command:
         if exit is None:
             return
         self._unwatch()
-        if not reap_leader_late and group.is_gone():
-            group.close()
+        if not reap_leader_late:
+            group.close_if_gone()
         # It is told once, and then let go: two that know each other would wait for the collector.
         owner = self._owner
         del self._owner

@@ -121,6 +121,15 @@ class ProcessGroup:
             return False
         return False
 
+    def close_if_gone(self) -> None:
+        """Let go of the group if no member is left, not even a zombie."""
+        try:
+            self._send(0)
+        except ProcessLookupError:
+            self.close()
+        except PermissionError:
+            """There is one, of another user's."""
+
     def close_if_dead(self, reserve: Reserve) -> None:
         """Let go of the group if nobody of it lives: zombies answer a signal as if they did.
 

@@ -10,8 +10,9 @@ import os
 import re
 import signal
 import struct
+from dataclasses import dataclass
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from amper.values import ExitStatus, Usage
 
@@ -30,7 +31,8 @@ _SIGCHLD: Final = int(signal.SIGCHLD)
 _IGNORED: Final = int(signal.SIG_IGN)
 
 
-class Exit(NamedTuple):
+@dataclass(slots=True)
+class Exit:
     """The end of a process. `status` is None if nobody can tell any more; then it is lost."""
 
     status: ExitStatus | None

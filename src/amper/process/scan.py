@@ -22,7 +22,7 @@ from typing import Final
 from amper.process.descriptors import Reserve
 from amper.process.procfs import EXECUTING, Stat, listing, read_mark, read_stat, ticks_now
 
-PROCESSES_PER_TURN: Final = 64
+PROCESSES_PER_TURN: Final = 32
 
 ANSWERS_PER_TURN: Final = 16
 """Whoever is told that nobody is left ends a job with it."""
