@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterable
+from typing import Literal
 
 from amper.job.job import Facts
 from amper.process.spawn import DEVNULL, PIPE, CommandLine
@@ -74,10 +75,8 @@ def _check_sequence(command: object) -> None:
         raise TypeError(f"a command is a str or a sequence of str, not {type(command).__name__}")
 
 
-def checked_title(title: str | None, text: str) -> str:
-    """Return what people read of a command."""
-    if title is None:
-        return text
+def checked_title(title: str) -> str:
+    """Return what people read instead of a command."""
     if not isinstance(title, str):
         raise TypeError(f"a title is a str, not {type(title).__name__}")
     return title
@@ -184,10 +183,8 @@ def checked_offset(since: int) -> int:
     return since
 
 
-def checked_pty(pty: bool | tuple[int, int], foreground: bool | None) -> Size | None:
-    """Return the size of a terminal of a job's own; None if it gets none."""
-    if pty is False:
-        return None
+def checked_pty(pty: Literal[True] | tuple[int, int], foreground: bool | None) -> Size:
+    """Return the size of the terminal that a job gets of its own."""
     if foreground is not None:
         raise ValueError("a job has our terminal (foreground) or one of its own (pty), not both")
     if pty is True:

@@ -31,7 +31,7 @@ from amper.process.spawn import PIPE, CannotStart, cannot_start
 from amper.process.terminals.input_wait import waits_for_input
 from amper.process.terminals.pty import Pty, open_pty
 from amper.process.terminals.terminal import Size
-from amper.values import Ended, EndedBy, ExitStatus, JobStatus
+from amper.values import Ended, EndedBy, JobStatus
 
 TIMED_OUT: Final = 124
 LOST: Final = 1
@@ -327,34 +327,29 @@ class CommandRunner(LocalRunner):
         """Nothing that counts as the job is left: close its output and report."""
         if self.is_over:
             return
-        try:
-            self._end()
-        except BaseException:
-            # Ctrl-C, or no memory for the output. Nobody would tell once more that all of it is dead.
-            self.reports.kernel.loop.call_later(RETRY_AFTER, self._finish)
-            raise
-
-    def _end(self) -> None:
         command, streams, exit = self.command, self.streams, self._exit
         assert command is not None
         assert streams is not None
         assert exit is not None
-        if self._watch is not None:
-            self._watch.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        late = command.finish()
-        if late is not None:
-            self.job.own_facts().late = late
         status = exit.status
-        result = closed(streams, self._code(status))
-        signal = None if status is None else status.signal
-        self._report(Ended(result, signal, exit.usage, status is None))
-
-    def _code(self, status: ExitStatus | None) -> int:
-        if self.ended_by is not None and self.ended_by.cause == "timeout":
-            return TIMED_OUT
-        return LOST if status is None else status.code
+        try:
+            if self._watch is not None:
+                self._watch.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            late = command.finish()
+            if late is not None:
+                self.job.own_facts().late = late
+            code = LOST if status is None else status.code
+            if self.ended_by is not None and self.ended_by.cause == "timeout":
+                code = TIMED_OUT
+            result = closed(streams, code)
+            signal = None if status is None else status.signal
+            self._report(Ended(result, signal, exit.usage, status is None))
+        except BaseException:
+            # Ctrl-C, or no memory for the output. Nobody would tell once more that all of it is dead.
+            self.reports.kernel.loop.call_later(RETRY_AFTER, self._finish)
+            raise
 
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)

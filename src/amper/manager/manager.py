@@ -238,10 +238,11 @@ class JobManager(Lookups):
             TypeError, ValueError: an argument is of no use.
         """
         executed, text = checked_command(command)
-        text = checked_title(title, text)
+        if title is not None:
+            text = checked_title(title)
         facts = checked_facts(text, name, tags)
         program = Program(executed, cwd, env, pass_fds, "own" if foreground is None else "ours")
-        size = checked_pty(pty, foreground)
+        size = None if pty is False else checked_pty(pty, foreground)
         if stdin is not None and isinstance(stdin, bytearray | memoryview):
             # Its owner may go on to change it.
             stdin = bytes(stdin)

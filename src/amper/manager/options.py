@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from amper.manager.arguments import checked_seconds
@@ -16,37 +15,47 @@ _CONSTANTS: Final = {PIPE: "PIPE", STDOUT: "STDOUT", DEVNULL: "DEVNULL"}
 Descendants = Literal["leave", "wait", "kill"]
 
 
-@dataclass(slots=True)
 class CommandOptions:
     """How a command is run, checked."""
 
-    program: Program
-    stdin: Input = DEVNULL
-    stdout: int | HasFileno = PIPE
-    stderr: int | HasFileno = PIPE
-    timeout: float | None = None
-    descendants: Descendants = "leave"
-    pty: Size | None = None
+    __slots__ = ("descendants", "program", "pty", "stderr", "stdin", "stdout", "timeout")
 
-    def __post_init__(self) -> None:
-        if self.stdin != DEVNULL:
-            _check_file(self.stdin, "stdin", "PIPE, DEVNULL, bytes", bytes)
-        if self.stdout != PIPE:
-            _check_file(self.stdout, "stdout", "PIPE, DEVNULL")
-        if self.stderr != PIPE:
-            _check_file(self.stderr, "stderr", "PIPE, STDOUT, DEVNULL")
-        if self.timeout is not None:
-            self.timeout = checked_seconds(self.timeout, "timeout")
-        if self.descendants not in ("leave", "wait", "kill"):
+    def __init__(
+        self,
+        program: Program,
+        stdin: Input,
+        stdout: int | HasFileno,
+        stderr: int | HasFileno,
+        timeout: float | None,
+        descendants: Descendants,
+        pty: Size | None,
+    ) -> None:
+        """Raise TypeError or ValueError for what is of no use."""
+        if stdin != DEVNULL:
+            _check_file(stdin, "stdin", "PIPE, DEVNULL, bytes", bytes)
+        if stdout != PIPE:
+            _check_file(stdout, "stdout", "PIPE, DEVNULL")
+        if stderr != PIPE:
+            _check_file(stderr, "stderr", "PIPE, STDOUT, DEVNULL")
+        if descendants not in ("leave", "wait", "kill"):
             raise ValueError('descendants must be "leave", "wait" or "kill"')
-        if self.pty is not None and (self.stdout != PIPE or self.stderr not in (PIPE, STDOUT)):
-            raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
-        if self.pty is not None and not (
-            isinstance(self.stdin, bytes) or self.stdin in (PIPE, DEVNULL)
-        ):
-            raise ValueError(
-                "what a job reads from a terminal of its own is typed: give it no file"
-            )
+        if pty is not None:
+            _check_terminal(stdin, stdout, stderr)
+        self.program = program
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.timeout = None if timeout is None else checked_seconds(timeout, "timeout")
+        self.descendants = descendants
+        self.pty = pty
+
+
+def _check_terminal(stdin: Input, stdout: int | HasFileno, stderr: int | HasFileno) -> None:
+    """Raise ValueError for files beside a terminal of a job's own."""
+    if stdout != PIPE or stderr not in (PIPE, STDOUT):
+        raise ValueError("what a job writes to a terminal of its own is kept: give it no file")
+    if not (isinstance(stdin, bytes) or stdin in (PIPE, DEVNULL)):
+        raise ValueError("what a job reads from a terminal of its own is typed: give it no file")
 
 
 def _check_file(file: object, name: str, others: str, data: type | tuple[()] = ()) -> None:
