@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -22,7 +23,7 @@ from amper.process.procfs import read_stat
 from amper.process.pump import OutputPump
 from amper.process.sweep import Sweep
 from amper.values import Containment
-from tests.handshakes import result_of, said, turns_until, watching
+from tests.handshakes import result_of, said, take_notice, turns_until, watching
 from tests.support import on_all_loops
 from tests.unruly import unruly
 
@@ -222,3 +223,21 @@ async def test_where_nobody_can_look_a_stop_is_not_confirmed(
             patch.setattr(stopping, "LOOK_LIMIT", 0.01)
             assert not await jobs.stop(id)
         assert await jobs.stop(id)
+
+
+@on_all_loops
+async def test_a_close_look_that_breaks_off_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host has taken the notices, so that only close looks tell those who wait."""
+    heard = heard_mistakes()
+    async with JobManager() as jobs:
+        ids = [await jobs.start(unruly("behave")) for _ in range(2)]
+        with contextlib.ExitStack() as stack:
+            for id in ids:
+                await said(jobs, id)
+                pid, _ = await jobs.get_process_info(id) or (0, 0)
+                await stack.enter_context(watching(pid)).stop()
+                take_notice(pid)
+            look = failing_once(CommandRunner.read_stop, Mistake())
+            monkeypatch.setattr(CommandRunner, "read_stop", look)
+            assert await jobs.wait_all() == []
+    assert heard == [Mistake]

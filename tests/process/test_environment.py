@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 
 import pytest
 
@@ -41,3 +43,26 @@ def test_a_mark_that_we_carry_is_not_handed_down(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AMPER_JOB", "ours-1")
 
     assert not any(line.startswith(b"AMPER_JOB=") for line in OwnEnvironment().unmarked())
+
+
+def test_another_thread_may_change_it_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMPER_TEST", "0")
+    own, is_over = OwnEnvironment(), threading.Event()
+
+    def change() -> None:
+        while not is_over.is_set():
+            os.environ["AMPER_TEST_OTHER"] = "x"
+            del os.environ["AMPER_TEST_OTHER"]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for number in range(3000):
+            os.environ["AMPER_TEST"] = str(number)
+            assert b"AMPER_TEST=%d" % number in own.unmarked()
+    finally:
+        sys.setswitchinterval(interval)
+        is_over.set()
+        thread.join()

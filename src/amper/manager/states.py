@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from amper.flow.stream import is_running_here
@@ -27,7 +28,7 @@ LOOK_AFTER: Final = 0.05
 are over by then."""
 
 LOOKS_PER_TURN: Final = 32
-"""In one go, so that this never takes more than a few hundredths of the processor."""
+"""In one turn of the loop: less than a millisecond."""
 
 
 class States:
@@ -117,14 +118,20 @@ class States:
         return is_running_here(loop) or not loop.is_running()
 
     def _look_closely(self) -> None:
-        due = self._next
-        for _ in range(min(LOOKS_PER_TURN, len(due))):
-            self._look(due.pop())
-        due |= self._asked
-        self._asked = set()
         self._timer = None
-        if due and self._loop is not None:
-            self._timer = self._loop.call_later(LOOK_AFTER, self._look_closely)
+        due, delay = self._next, LOOK_AFTER
+        try:
+            for job in list(islice(due, LOOKS_PER_TURN)):
+                self._look(job)
+                due.discard(job)
+            if due:
+                delay = 0.0
+        finally:
+            # Also if a look breaks off: somebody waits for what it would have seen.
+            if not due:
+                self._next, self._asked = self._asked, due
+            if self._next and self._loop is not None:
+                self._timer = self._loop.call_later(delay, self._look_closely)
 
     def _forget_asked(self) -> None:
         self._asked.clear()

@@ -32,7 +32,9 @@ class OwnEnvironment:
         # Lists of the same objects are compared without a look into them, and dictionaries are not.
         known = [*variables, *variables.values()]
         if known != self._known:
-            self._known = known
+            # A copy, in one step: another thread may change what would be iterated over.
+            variables = dict(variables)
+            self._known = [*variables, *variables.values()]
             lines = [name + b"=" + value for name, value in variables.items()]
             self._lines = [line for line in lines if not line.startswith(MARK)]
         return self._lines
