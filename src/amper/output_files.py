@@ -29,7 +29,7 @@ from typing import Final
 
 from amper.flow.settle import settle
 from amper.job.job import Facts, Job
-from amper.job.table import output_of
+from amper.job.outputs import output_of
 from amper.values import ExecResult, JobStatus
 
 logger: Final = logging.getLogger("amper")

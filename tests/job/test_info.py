@@ -10,7 +10,7 @@ import pytest
 from amper import BoundedStream, EndedBy, ExecResult, JobInfo, Streams, Usage
 from amper.job.job import Facts, Job
 from amper.job.lifecycle import Happening
-from amper.job.table import output_of
+from amper.job.outputs import output_of
 from tests.interleaving import at_every_step
 from tests.job.workbench import Workbench
 

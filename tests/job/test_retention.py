@@ -10,8 +10,9 @@ import pytest
 from amper import ExecResult, Streams
 from amper.job.job import Job
 from amper.job.lifecycle import Happening
+from amper.job.outputs import output_of
 from amper.job.retention import OUTPUT_KEPT, UNTAKEN_KEPT, Retention
-from amper.job.table import JobTable, output_of
+from amper.job.table import JobTable
 from tests.job.workbench import Clock, Workbench
 
 

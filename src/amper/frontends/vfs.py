@@ -29,7 +29,8 @@ from fsspec.utils import stringify_path
 
 from amper.flow.stream import BoundedStream
 from amper.job.job import Job
-from amper.job.table import JobTable, output_of
+from amper.job.outputs import output_of
+from amper.job.table import JobTable
 from amper.manager import JobManager
 from amper.values import JobId
 

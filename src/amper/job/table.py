@@ -21,13 +21,13 @@ from typing import Final
 
 from amper.errors import InternalError
 from amper.flow.settle import Waiter, settle
-from amper.flow.stream import BoundedStream
 from amper.job.current import JobOrder
 from amper.job.events import EventLog
 from amper.job.job import Job
 from amper.job.lifecycle import TRANSITIONS, Happening, next_status
+from amper.job.outputs import can_be_made_again, drop_output, output_size_of
 from amper.job.retention import Retention
-from amper.job.runner import News, Runner, Streams
+from amper.job.runner import News, Runner
 from amper.values import Ended, EndedBy, ExecResult, JobId, JobInfo, JobStatus, utc
 
 # A name of the module is found faster than a member of an enum.
@@ -192,7 +192,7 @@ class JobTable:
         streams = runner.streams
         if usage is not None or signal is not None:
             job.keep_end(signal, usage)
-        if streams is not None and not _can_be_made_again(streams, job, result):
+        if streams is not None and not can_be_made_again(streams, job, result):
             job.own_facts().streams = streams
         # Whoever sees a final status sees everything else.
         job.status = status
@@ -202,7 +202,7 @@ class JobTable:
             self._running -= before is RUNNING
             self.order.leave(job.id)
             has_output = result.out or result.err or job.facts is not None
-            is_too_much = self.retention.finished(job, _output_size(job) if has_output else 0)
+            is_too_much = self.retention.finished(job, output_size_of(job) if has_output else 0)
             # Whoever died of a signal did not succeed.
             signal = signal if code else None
             self.events.record(
@@ -244,7 +244,7 @@ class JobTable:
         assert result is not None
         del self._jobs[id]
         if self.retention.output_size:
-            self.retention.output_gone(_output_size(job))
+            self.retention.output_gone(output_size_of(job))
         code = result.code
         signal = job.signal if code else None
         self.events.record(
@@ -340,39 +340,8 @@ class JobTable:
         while (job := self.retention.surplus()) is not None:
             self._remove_finished(job)
         while (job := self.retention.surplus_output()) is not None:
-            self.retention.output_gone(_output_size(job))
-            _drop_output(job)
-
-
-def output_of(job: Job) -> Streams | None:
-    """Return a job's streams, if it has any or has ended with output. Any thread may ask."""
-    runner = job.runner
-    # The runner of a job that has just ended is not gone yet, and knows no more than the record.
-    if runner is not None and not job.status.is_final:
-        return runner.streams
-    facts, result = job.known, job.result
-    if facts.streams is not None or result is None:
-        return facts.streams
-    dropped = result.out_dropped or result.err_dropped
-    if job.containment is None and not result.has_output and not dropped:
-        return None
-    return closed_streams(result)
-
-
-def closed_streams(result: ExecResult) -> Streams:
-    """Return streams that are closed and hold what `result` does; nothing is copied."""
-    return Streams(
-        BoundedStream.of(result.out, result.out_dropped),
-        BoundedStream.of(result.err, result.err_dropped),
-    )
-
-
-def _can_be_made_again(streams: Streams, job: Job, result: ExecResult) -> bool:
-    """Return whether `output_of` can do without the streams: the result's bytes are their memory."""
-    if job.containment is None and not result.has_output:
-        # That they were there at all is all that is known of them.
-        return False
-    return streams.stdout.is_frozen_as(result.out) and streams.stderr.is_frozen_as(result.err)
+            self.retention.output_gone(output_size_of(job))
+            drop_output(job)
 
 
 def _with_ended_by(result: ExecResult, ended_by: EndedBy | None) -> ExecResult:
@@ -392,28 +361,3 @@ def _failure(report: Ended, ended_by: EndedBy | None) -> Happening:
     if report.is_lost:
         return Happening.BE_LOST
     return Happening.FAIL if ended_by is None else Happening.BE_KILLED
-
-
-def _output_size(job: Job) -> int:
-    result, facts = job.result, job.facts
-    size = len(result.out) + len(result.err) if result is not None else 0
-    if facts is not None and facts.streams is not None:
-        for stream in facts.streams:
-            size += stream.total_written - stream.bytes_evicted
-    return size
-
-
-def _drop_output(job: Job) -> None:
-    """Let go of a finished job's output, and count what went."""
-    result, streams = job.result, job.known.streams
-    assert result is not None
-    job.result = replace(
-        result,
-        out=b"",
-        err=b"",
-        out_dropped=result.out_dropped + len(result.out),
-        err_dropped=result.err_dropped + len(result.err),
-    )
-    if streams is not None:
-        streams.stdout.evict()
-        streams.stderr.evict()

@@ -19,8 +19,8 @@ from typing import Any, Final
 from amper.errors import AmperError
 from amper.flow.cancel import CancellationToken
 from amper.flow.settle import settle
+from amper.job.outputs import closed_streams
 from amper.job.runner import Streams
-from amper.job.table import closed_streams
 from amper.manager.runner import LocalRunner
 from amper.values import Ended, EndedBy, ExecResult, JobId
 

@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator
 from amper.flow.stream import BoundedStream
 from amper.job.job import Job
 from amper.job.jobspec import find_job
+from amper.job.outputs import closed_streams, output_of
 from amper.job.runner import Streams
-from amper.job.table import JobTable, closed_streams, output_of
+from amper.job.table import JobTable
 from amper.manager.arguments import absolute, checked_offset, checked_status
 from amper.manager.core import Core, local_runner
 from amper.manager.coroutines import own_streams
