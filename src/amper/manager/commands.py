@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from amper.flow.settle import settle
-from amper.flow.stream import BoundedStream
 from amper.job.job import CommandJob
 from amper.job.runner import Streams
 from amper.manager.coroutines import closed
@@ -53,7 +52,7 @@ class CommandRunner(LocalRunner):
     _timeout: float | None = None
 
     def __init__(self, options: CommandOptions) -> None:
-        super().__init__(Streams(BoundedStream(), BoundedStream()))
+        super().__init__(Streams.empty())
         self.command: Command | None = None
         self._exit: Exit | None = None
         self._options: CommandOptions | None = options

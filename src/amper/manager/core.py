@@ -237,12 +237,7 @@ class Core:
             self.admission.take_place(runner)
             self._start_after(runner)
         # Last: of all of this it is what may fail.
-        may_have_output = result.out or result.err or job.facts is not None
-        if may_have_output and runner.persists_output and job.has_output:
-            self._write_file(job)
-
-    def _write_file(self, job: Job) -> None:
-        if self.table.get(job.id) is job:
+        if runner.persists_output and job.has_output and self.table.get(job.id) is job:
             self.files.write(job)
 
     def _start_after(self, runner: LocalRunner) -> None:

@@ -54,9 +54,6 @@ KNOWN_SIGNATURES: Final = frozenset({(3, 11), (3, 12), (3, 13)})
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 
-_ENCODING: Final = sys.getfilesystemencoding()
-_ERRORS: Final = sys.getfilesystemencodeerrors()
-
 LONGEST_EXIT: Final = 1.0
 """Seconds. A child that has given up has nothing left to do."""
 
@@ -240,7 +237,7 @@ def spawn(
         raise CannotStart(NOT_EXECUTABLE, program.reason)
     if _posixsubprocess is None or sys.version_info[:2] not in KNOWN_SIGNATURES:
         return _popen(program, stdin, stdout, stderr)
-    sys.audit("subprocess.Popen", *program.audited)
+    program.audit()
     try:
         error_read = reports.read_end
     except OSError as error:
@@ -330,7 +327,7 @@ def _popen(program: Program, stdin: int, stdout: int, stderr: int) -> int:
 def _encoded(text: Path, what: str) -> bytes:
     """Raise ValueError or TypeError, with a reason for people, for what the kernel cannot be given."""
     try:
-        encoded = text.encode(_ENCODING, _ERRORS) if type(text) is str else os.fsencode(text)
+        encoded = os.fsencode(text)
     except TypeError as error:
         raise TypeError(f"{what} is text, bytes or a path, not {type(text).__name__}") from error
     except UnicodeEncodeError as error:
