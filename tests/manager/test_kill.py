@@ -378,7 +378,9 @@ async def test_what_is_dead_is_not_given_up_because_the_proof_takes_its_time() -
     ask = ProcessScanner._ask
 
     def last_looks() -> list[tuple[ProcessScanner, Any]]:
-        return [each for each in held if isinstance(each[1].__self__, killing.Cascade)]
+        return [
+            each for each in held if isinstance(getattr(each[1], "__self__", None), killing.Cascade)
+        ]
 
     async with JobManager(grace_period=0) as jobs:
         id = await jobs.start(unruly("ignore_term"))
@@ -396,6 +398,20 @@ async def test_what_is_dead_is_not_given_up_because_the_proof_takes_its_time() -
         for _, listener in held:
             ask(scanner, listener)
         assert await kill
+
+
+@on_a_loop
+async def test_a_kill_that_outlasts_its_job_keeps_nothing_of_its_output() -> None:
+    async with JobManager(grace_period=100) as jobs:
+        id = await jobs.start(unruly("obey_but_leave_refusing"))
+        with watching(*await said(jobs, id)) as left:
+            kill = asyncio.ensure_future(jobs.kill(id))
+            assert (await result_of(jobs, id)).code == 143
+            (runner,) = jobs._core.unfinished()
+            assert (runner.cascade is not None, runner.streams) == (True, None)
+            assert (await jobs.read_output(id)).data.startswith(b"ready")
+            left.signal(signal.SIGKILL)
+            assert await kill
 
 
 @pytest.mark.parametrize("way", ["child_in_own_group", "child_in_own_session"])

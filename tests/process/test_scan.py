@@ -72,11 +72,24 @@ async def test_a_look_that_answers_a_crowd_is_followed_by_a_rest() -> None:
     assert few._rests_until == 0
     assert many._rests_until > loop.time() - scan.LONGEST_REST
     many._rests_until += 1000
-    waiting = ask(many)
+    # One more leads a command, and may soon be asked for as well.
+    many.leaders[1] = "1"
+    waiting = [ask(many) for _ in range(scan.MAJORITY - 1)]
     await ask(few)
     assert (few.begun, many.begun) == (2, 1)
-    assert not waiting.done()
-    waiting.cancel()
+    assert not any(asked.done() for asked in waiting)
+    await asyncio.gather(ask(many), *waiting)
+    assert many.begun == 2
+
+
+@on_all_loops
+async def test_a_rest_is_over_when_nobody_is_left_who_might_ask() -> None:
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    await asyncio.gather(*(ask(scanner) for _ in range(scan.CROWD + 1)))
+    scanner._rests_until += 1000
+    await ask(scanner)
+    assert scanner.begun == 2
 
 
 @on_all_loops
@@ -220,7 +233,7 @@ async def test_the_marks_of_those_whose_group_is_known_are_not_read() -> None:
     scanner.attach(asyncio.get_running_loop())
     marked = "AMPER_JOB=a-3 sh -c 'echo ready $$; kill -STOP $$'"
     with leading(marked) as (group, (known,)), leading(marked) as (_, (unknown,)):
-        scanner.leaders.add(group)
+        scanner.leaders[group] = str(group)
         asked = asyncio.get_running_loop().create_future()
         scanner.ask_for_marks(asked.set_result)
         look: Look = await asked
@@ -233,7 +246,7 @@ async def test_leaders_of_commands_that_run_are_visited_for_those_who_ask_for_th
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     with leading("sh -c 'echo ready $$; kill -STOP $$'") as (group, (member,)):
-        scanner.leaders.add(group)
+        scanner.leaders[group] = str(group)
         asked = asyncio.get_running_loop().create_future()
         scanner.ask_for_descendants(asked.set_result)
         look: Look = await asked

@@ -51,7 +51,7 @@ async def test_it_signals_and_waits_for_those_of_the_session() -> None:
         told, group = Told(), led_by(pid)
         swept = sweep_of(group, opened, told)
         with watching(orphan) as process:
-            swept.signal(signal.SIGTERM)
+            swept.signal((signal.SIGTERM,))
             await turns_until(lambda: swept.is_gone)
             assert process.is_dead
         assert (told.count, swept.survivors()) == (1, set())
@@ -85,7 +85,7 @@ async def test_a_session_whose_number_may_be_a_strangers_is_nobodys() -> None:
         stranger = sweep_of(group, opened, gone)
         with watching(orphan) as process:
             for swept in (stranger, younger):
-                swept.signal(signal.SIGKILL)
+                swept.signal((signal.SIGKILL,))
             await turns_until(lambda: stranger.is_gone and younger.is_gone)
             assert not process.is_dead
         assert (gone.count, late.count) == (1, 1)
@@ -99,7 +99,7 @@ async def test_an_older_one_is_known_also_when_the_group_is_gone() -> None:
         swept._began = ticks_now() + 1000
         group.close()
         with watching(orphan) as process:
-            swept.signal(signal.SIGKILL)
+            swept.signal((signal.SIGKILL,))
             await turns_until(lambda: swept.is_gone)
             assert process.is_dead
 
@@ -109,13 +109,13 @@ async def test_one_that_was_closed_tells_nobody_and_holds_nobody() -> None:
     with kernel() as opened, leading(unruly("orphan_in_own_group")) as (pid, (orphan,)):
         told, group = Told(), led_by(pid)
         swept, other = sweep_of(group, opened, told), sweep_of(group, opened, Told())
-        swept.signal(0)
-        other.signal(0)
+        swept.signal((0,))
+        other.signal((0,))
         await turns_until(lambda: bool(other.survivors()))
         assert other.survivors() == {orphan}
         swept.close()
         other.close()
-        swept.signal(signal.SIGKILL)
+        swept.signal((signal.SIGKILL,))
         with watching(orphan) as process:
             assert not process.is_dead
         assert told.count == 0
@@ -138,7 +138,7 @@ async def test_one_in_the_midst_of_an_exec_is_looked_for_once_more(
         told, group = Told(), led_by(pid)
         swept = Sweep(GroupWatch(group, opened, Told()), b"a-6", opened, told)
         with watching(marked) as process:
-            swept.signal(signal.SIGKILL)
+            swept.signal((signal.SIGKILL,))
             await turns_until(lambda: swept.is_gone)
             assert process.is_dead
         assert (answers, told.count) == ([], 1)

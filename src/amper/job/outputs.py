@@ -16,9 +16,10 @@ from amper.values import ExecResult
 def output_of(job: Job) -> Streams | None:
     """Return a job's streams, if it has any or has ended with output. Any thread may ask."""
     runner = job.runner
+    streams = None if runner is None else runner.streams
     # The runner of a job that has just ended is not gone yet, and knows no more than the record.
     if runner is not None and not job.status.is_final:
-        return runner.streams
+        return streams
     facts, result = job.known, job.result
     if facts.streams is not None or result is None:
         return facts.streams

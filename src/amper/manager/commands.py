@@ -316,7 +316,8 @@ class CommandRunner(LocalRunner):
     def _await_descendants(self, command: Command) -> None:
         assert command.group is not None
         self._watch = GroupWatch(command.group, self.reports.kernel, self)
-        self._watch.check()
+        if self._watch.check():
+            self._finish()
 
     def group_gone(self) -> None:
         """What the job waited for beside its leader is over."""
@@ -340,9 +341,10 @@ class CommandRunner(LocalRunner):
             if late is not None:
                 self.job.own_facts().late = late
             code = LOST if status is None else status.code
-            if self.ended_by is not None and self.ended_by.cause == "timeout":
+            ended_by = self.ended_by
+            if ended_by is not None and ended_by.cause == "timeout":
                 code = TIMED_OUT
-            result = closed(streams, code)
+            result = closed(streams, code, None, ended_by)
             signal = None if status is None else status.signal
             self._report(Ended(result, signal, exit.usage, status is None))
         except BaseException:
@@ -352,5 +354,7 @@ class CommandRunner(LocalRunner):
 
     def _report(self, report: Ended) -> None:
         self.reports.job_ended(self, report)
+        # Whoever kills what the job has left may hold this for long.
+        self.streams = None
         if self._stdin_waiters:
             self.stdin_changed()

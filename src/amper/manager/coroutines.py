@@ -283,16 +283,20 @@ def result_of(streams: Streams | None, value: Any) -> ExecResult:
     return closed(streams, 0, value)
 
 
-def closed(streams: Streams | None, code: int, data: Any = None) -> ExecResult:
+def closed(
+    streams: Streams | None, code: int, data: Any = None, ended_by: EndedBy | None = None
+) -> ExecResult:
     """Close the streams and return a result with what they hold as its output."""
     if streams is None:
-        return ExecResult(code, data=data)
+        return ExecResult(code, data=data, ended_by=ended_by)
     stdout, stderr = streams
     out, err = stdout.freeze(), stderr.freeze()
     if not out and not err:
+        if code == 0 and data is None and ended_by is None:
+            return SILENT_SUCCESS
         # What evicts something also keeps something.
-        return SILENT_SUCCESS if code == 0 and data is None else ExecResult(code, data=data)
-    return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted)
+        return ExecResult(code, data=data, ended_by=ended_by)
+    return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted, ended_by)
 
 
 def failed(streams: Streams | None, error: BaseException) -> ExecResult:

@@ -31,6 +31,11 @@ LOOK_LIMIT: Final = 5.0
 STEPS_PER_TURN: Final = 8
 """Signals for this many jobs, and a look at their children, take about a millisecond."""
 
+_ASK: Final = (int(signal.SIGTERM), int(signal.SIGCONT))
+"""A stopped process gets no signal but the second one and SIGKILL."""
+
+_INSIST: Final = (int(signal.SIGKILL),)
+
 Step = Literal["ask", "insist", "look", "give up"]
 
 
@@ -70,7 +75,8 @@ class Steps:
     def at(self, deadline: float, cascade: Cascade) -> None:
         """Let a cascade take its next step at `deadline`, if that is its deadline then."""
         heapq.heappush(self._later, (deadline, next(self._numbers), cascade))
-        self._set_timer()
+        if deadline < self._alarm:
+            self._set_timer()
 
     def end(self, cascade: Cascade) -> None:
         """A cascade is over: it takes no more steps."""
@@ -228,7 +234,7 @@ class Cascade(Verdict):
                 watch.group.signal(signal.SIGCONT)
             for sweep in self._sweeps[sweeps:]:
                 self._is_swept = False
-                sweep.signal(first, signal.SIGCONT)
+                sweep.signal((first, signal.SIGCONT))
             self._check()
 
     def abandon(self) -> None:
@@ -242,8 +248,7 @@ class Cascade(Verdict):
             self._runner.token.cancel(self._reason)
         self._runner.ask_to_end()
         self._watch_groups()
-        # A stopped process gets no signal but the second one and SIGKILL.
-        self._signal(signal.SIGTERM, signal.SIGCONT)
+        self._signal(_ASK)
         self._await_insisting()
         self._check()
 
@@ -265,24 +270,23 @@ class Cascade(Verdict):
 
     def _watch_groups(self) -> None:
         """Watch every group of the job, also those that it got after the cascade began."""
-        if self._kernel is None and self._runner.groups:
-            self._kernel = self._runner.reports.kernel
-        if self._kernel is not None:
-            known = {watch.group for watch in self._watches}
-            new = [group for group in self._runner.watched_groups if group not in known]
-            watches = [GroupWatch(group, self._kernel, self) for group in new]
-            self._watches = (*self._watches, *watches)
-            sweeps = [
-                Sweep(watch, self._runner.mark, self._kernel, self)
-                for watch in watches
-                if watch.group.leads_session
-            ]
-            self._sweeps = (*self._sweeps, *sweeps)
+        runner = self._runner
+        if self._kernel is None and runner.groups:
+            self._kernel = runner.reports.kernel
+        kernel = self._kernel
+        if kernel is not None:
+            known = [watch.group for watch in self._watches]
+            for group in runner.watched_groups:
+                if group not in known:
+                    watch = GroupWatch(group, kernel, self)
+                    self._watches = (*self._watches, watch)
+                    if group.leads_session:
+                        self._sweeps = (*self._sweeps, Sweep(watch, runner.mark, kernel, self))
         # While their parents live: nobody finds them afterwards.
         for watch in self._watches:
             watch.adopt_descendants()
 
-    def _signal(self, *numbers: int) -> None:
+    def _signal(self, numbers: tuple[int, ...]) -> None:
         self._has_signalled = False
         for number in numbers:
             for watch in self._watches:
@@ -290,13 +294,13 @@ class Cascade(Verdict):
                 watch.signal_members(number)
         self._is_swept = False
         for sweep in self._sweeps:
-            sweep.signal(*numbers)
+            sweep.signal(numbers)
         self._has_signalled = True
 
     def _insist(self) -> None:
         self._runner.insist()
         self._watch_groups()
-        self._signal(signal.SIGKILL)
+        self._signal(_INSIST)
         has_processes = self._watches or self._runner.is_contained
         self._schedule("look", KILL_LIMIT if has_processes else min(self._grace_period, KILL_LIMIT))
         self._check()
@@ -309,17 +313,22 @@ class Cascade(Verdict):
     def _check(self) -> None:
         if self.outcome is not None or not self._has_signalled or self._runner.has_work:
             return
+        is_any_left = False
         for watch in self._watches:
-            watch.check()
-        if not _are_gone(self._watches):
+            if not watch.check():
+                is_any_left = True
+        if is_any_left:
             return
         if not self._is_swept:
             # What they have started before they ended is there now, and what they start now is not.
             self._is_swept = True
             for sweep in self._sweeps:
                 sweep.look()
-        if _are_gone(self._sweeps):
-            self._end(is_dead=True)
+        # With each death of thousands: most have one, for which a generator costs more than to look.
+        for sweep in self._sweeps:
+            if not sweep.is_gone:
+                return
+        self._end(is_dead=True)
 
     def _look(self) -> None:
         """Look who is left: one look does for all who come to this at once."""
@@ -372,11 +381,3 @@ class Cascade(Verdict):
                 watch.group.close()
         for sweep in self._sweeps:
             sweep.close()
-
-
-def _are_gone(watched: tuple[GroupWatch, ...] | tuple[Sweep, ...]) -> bool:
-    # With each death of thousands: most have one, for which a generator costs more than to look.
-    for each in watched:  # noqa: SIM110
-        if not each.is_gone:
-            return False
-    return True

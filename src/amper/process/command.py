@@ -131,6 +131,9 @@ class Command:
                 pump.drain_into(late)
         if late is not None and late.open_pipes:
             self._late = late
+        else:
+            # Whoever kills what the command has left may hold this for long.
+            self._pumps = ()
         return self._late
 
     def stop_notice(self) -> bool | None:
@@ -241,12 +244,12 @@ class Command:
                 os.waitpid(self.pid, 0)
             raise
         self.group = ProcessGroup(self.pid, self._pidfd, is_child=True, leads_session=True)
-        self._kernel.scanner.leaders.add(self.pid)
+        self._kernel.scanner.leaders[self.pid] = str(self.pid)
 
     def _unwatch(self) -> None:
         kernel = self._kernel
         kernel.poller.remove(self._pidfd)
-        kernel.scanner.leaders.discard(self.pid)
+        kernel.scanner.leaders.pop(self.pid, None)
         self._pidfd = -1
 
     def ready(self, fd: int, events: int) -> None:

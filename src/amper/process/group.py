@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -121,6 +122,10 @@ class ProcessGroup:
             return False
         return False
 
+    def is_there(self) -> bool:
+        """Return whether a member is left, if only as a zombie."""
+        return not self.is_gone()
+
     def close_if_gone(self) -> None:
         """Let go of the group if no member is left, not even a zombie."""
         try:
@@ -189,7 +194,7 @@ class Mourner(Protocol):
 class GroupWatch:
     """Tells when nothing of a group is left: by the members' pidfds, without polling.
 
-    `check` begins. A member that moved to a group of its own counts as long as it lives, since it
+    A member that moved to a group of its own counts as long as it lives, since it
     was the group's.
     """
 
@@ -227,27 +232,31 @@ class GroupWatch:
 
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""
-        reserve = self._kernel.reserve
-        ancestors = [(self.group.pgid, lambda: not self.group.is_gone())]
-        for pidfd, pid in (self._members or {}).items():
-            ancestors.append((pid, partial(is_alive_at, pidfd)))
-        for ancestor, is_ours in ancestors:
-            for pid, pidfd in hold_descendants(ancestor, is_ours, reserve):
-                known = self._members is not None and pid in self._members.values()
-                if known or read_group(pid, reserve) in (None, self.group.pgid):
-                    os.close(pidfd)
-                else:
-                    self._hold(pid, pidfd)
+        self._adopt_below(self.group.pgid, self.group.is_there)
+        for pidfd, pid in list((self._members or {}).items()):
+            self._adopt_below(pid, partial(is_alive_at, pidfd))
 
-    def check(self) -> None:
-        """Find out who is left, and tell as soon as nobody is."""
+    def _adopt_below(self, ancestor: int, is_ours: Callable[[], bool]) -> None:
+        reserve = self._kernel.reserve
+        for pid, pidfd in hold_descendants(ancestor, is_ours, reserve):
+            known = self._members is not None and pid in self._members.values()
+            if known or read_group(pid, reserve) in (None, self.group.pgid):
+                os.close(pidfd)
+            else:
+                self._hold(pid, pidfd)
+
+    def check(self) -> bool:
+        """Return whether nobody is left. If somebody is, the mourner is told when nobody is."""
+        if self.is_gone:
+            return True
         if self._members or self._is_looking or self._mourner is None:
-            return
+            return False
         if self.group.is_gone():
-            self._gone()
-        else:
-            self._is_looking = True
-            self._kernel.scanner.ask(self._found)
+            self.is_gone = True
+            return True
+        self._is_looking = True
+        self._kernel.scanner.ask(self._found)
+        return False
 
     def signal_members(self, number: int) -> None:
         """Signal the known members one by one: it reaches those that left the group, too."""
@@ -264,7 +273,7 @@ class GroupWatch:
     def ready(self, fd: int, events: int) -> None:
         """A member has ended."""
         self._forget(fd)
-        self.check()
+        self._check_again()
 
     def _found(self, look: Look) -> None:
         self._is_looking = False
@@ -279,15 +288,19 @@ class GroupWatch:
         if is_out_of_descriptors or pids:
             # Whoever was seen and has died since may have left a child that was not.
             self._empty_looks = 0
-            self.check()
+            self._check_again()
             return
         # A look is no snapshot: a member may have had a child behind its back, and died before it
         # came by. Zombies stay for as long as their parent likes, so two looks must do.
         self._empty_looks += 1
         if self._empty_looks == 2:
-            self._gone()
-        else:
-            self.check()
+            self.is_gone = True
+        self._check_again()
+
+    def _check_again(self) -> None:
+        if self.check() and self._mourner is not None:
+            mourner, self._mourner = self._mourner, None
+            mourner.group_gone()
 
     def _watch(self, pid: int) -> bool:
         """Hold a process if it is a member; False if there was no descriptor to do so, or no watch."""
@@ -327,9 +340,3 @@ class GroupWatch:
             del self._members[pidfd]
         self._kernel.poller.remove(pidfd)
         os.close(pidfd)
-
-    def _gone(self) -> None:
-        self.is_gone = True
-        mourner, self._mourner = self._mourner, None
-        if mourner is not None:
-            mourner.group_gone()

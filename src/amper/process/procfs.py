@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
 from amper.process.descriptors import NO_DESCRIPTORS, Reserve
@@ -29,6 +30,8 @@ of a millisecond that it takes it has no environment that could be read."""
 
 _KERNEL_THREAD: Final = 0x00200000
 """Among the flags of a process: it never has an environment."""
+
+_NAME_OF: Final = attrgetter("name")
 
 _READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC
 
@@ -102,7 +105,7 @@ def listing(reserve: Reserve) -> Iterator[list[str]]:
         yield with_reserve(lambda: os.listdir("/proc"), reserve)
         return
     with entries:
-        while names := [entry.name for entry in itertools.islice(entries, NAMES_AT_ONCE)]:
+        while names := list(map(_NAME_OF, itertools.islice(entries, NAMES_AT_ONCE))):
             yield names
 
 

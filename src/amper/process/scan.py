@@ -16,7 +16,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from amper.process.descriptors import Reserve
@@ -31,8 +31,11 @@ CROWD: Final = 8
 """A look that answers more than so many is followed by a rest: they die one after another, and each asks
 when it is dead."""
 
-REST: Final = 4
+REST: Final = 16
 """How much longer than that look."""
+
+MAJORITY: Final = 4
+"""It is over when so many times as many have asked as leaders run: hardly anybody is left to ask."""
 
 LONGEST_REST: Final = 0.25
 """Seconds."""
@@ -88,6 +91,7 @@ class ProcessScanner:
         "_loop",
         "_open",
         "_reserve",
+        "_rest",
         "_rests_until",
         "_since",
         "_turns",
@@ -112,10 +116,12 @@ class ProcessScanner:
         """Those that are to be told, and what."""
         self._is_telling = False
         self._began = self._rests_until = 0.0
+        self._rest: asyncio.TimerHandle | None = None
         self.begun = 0
         """How many looks have begun: who asks for what the next one finds need not ask twice."""
-        self.leaders: set[int] = set()
-        """The pids of commands of whose end we have not heard. Their groups have the same numbers."""
+        self.leaders: dict[int, str] = {}
+        """The pids of commands of whose end we have not heard, and how /proc names them. Their groups
+        have the same numbers."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work on `loop` from now on; a look that was under way begins anew there."""
@@ -127,6 +133,7 @@ class ProcessScanner:
         self._turns = None
         # It has a clock of its own.
         self._rests_until = 0.0
+        self._rest = None
         if self._asked:
             self._begin()
 
@@ -148,6 +155,16 @@ class ProcessScanner:
         self._asked.append(listener)
         if self._turns is None:
             self._begin()
+        elif self._rest is not None and self._has_rested:
+            self._rest.cancel()
+            self._rest = None
+            self._begin()
+
+    @property
+    def _has_rested(self) -> bool:
+        assert self._loop is not None
+        is_due = self._loop.time() >= self._rests_until
+        return is_due or len(self._asked) >= MAJORITY * len(self.leaders)
 
     def _begin(self) -> None:
         assert self._loop is not None
@@ -173,12 +190,12 @@ class ProcessScanner:
             return
         assert self._loop is not None
         if not self._open:
-            now = self._loop.time()
-            if now < self._rests_until:
-                self._loop.call_at(self._rests_until, self._turn, turns)
+            if not self._has_rested:
+                self._rest = self._loop.call_at(self._rests_until, self._turn, turns)
                 return
+            self._rest = None
             self._open, self._asked = self._asked, deque()
-            self._began = now
+            self._began = self._loop.time()
             self.begun += 1
         try:
             found = next(turns)
@@ -225,7 +242,7 @@ class ProcessScanner:
 
 
 def _look(
-    reserve: Reserve, marked_since: int | None, leaders: Set[int], *, wants_leaders: bool
+    reserve: Reserve, marked_since: int | None, leaders: Mapping[int, str], *, wants_leaders: bool
 ) -> Iterator[Look | None]:
     """Yield None after each slice, and at last what was found.
 
@@ -235,17 +252,17 @@ def _look(
     what is new in another listing is visited too, until nothing is: whoever lives then was visited.
     """
     found = Look()
-    passed_over = frozenset[int]() if wants_leaders else leaders
+    seen = set[str]() if wants_leaders else set(leaders.values())
     slice = PROCESSES_PER_TURN if marked_since is None else max(1, PROCESSES_PER_TURN // 2)
-    seen: set[str] = set()
     for _ in range(MOST_LISTINGS):
         new: list[int] = []
         for turn, names in enumerate(listing(reserve)):
             if turn > 0:
                 yield None
-            pids = [int(name) for name in names if name not in seen and name.isdigit()]
-            new += [pid for pid in pids if pid not in passed_over]
-            seen.update(names)
+            # Not one by one: of thousands hardly any is new.
+            unseen = set(names) - seen
+            seen |= unseen
+            new += [int(name) for name in unseen if name.isdigit()]
         if not new:
             break
         executing: list[int] = []

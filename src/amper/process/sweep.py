@@ -49,8 +49,8 @@ class Sweep:
         self._mark = mark
         self._kernel = kernel
         self._mourner: Mourner | None = mourner
-        self._members: dict[int, int] = {}
-        """The pids of those that are held, by their pidfds."""
+        self._members: dict[int, int] | None = None
+        """The pids of those that are held, by their pidfds; most commands leave nobody to be held."""
         self._signals: tuple[int, ...] = ()
         self._looks = 0
         """How many were asked for and are not answered."""
@@ -60,10 +60,10 @@ class Sweep:
         self.is_gone = False
         """Whether the last look has found nobody, and nobody is held."""
 
-    def signal(self, *numbers: int) -> None:
+    def signal(self, numbers: tuple[int, ...]) -> None:
         """Signal those that are held, and whoever a fresh look finds, when it does."""
         self._signals = numbers
-        for pidfd in self._members:
+        for pidfd in self._members or ():
             _send(pidfd, numbers)
         self.look()
 
@@ -77,18 +77,18 @@ class Sweep:
         self._looks += 1
         self._begun = scanner.begun
         if self._mark is None:
-            scanner.ask_for_descendants(self._found)
+            scanner.ask_for_descendants(self)
         else:
-            scanner.ask_for_marks(self._found)
+            scanner.ask_for_marks(self)
 
     def survivors(self) -> set[int]:
         """Return the pids of those that are held."""
-        return set(self._members.values())
+        return set((self._members or {}).values())
 
     def close(self) -> None:
         """Hold nobody any more, and tell nobody."""
         self._mourner = None
-        for pidfd in list(self._members):
+        for pidfd in list(self._members or ()):
             self._forget(pidfd)
 
     def ready(self, fd: int, events: int) -> None:
@@ -97,7 +97,8 @@ class Sweep:
         if not self._members and not self._looks and self._mourner is not None:
             self.look()
 
-    def _found(self, look: Look) -> None:
+    def __call__(self, look: Look) -> None:
+        """Take what a look has found. It listens itself: thousands may ask at once."""
         self._looks -= 1
         if self._mourner is None:
             return
@@ -147,7 +148,7 @@ class Sweep:
         return count
 
     def _add(self, pid: int, pidfd: int) -> bool:
-        if pid in self._members.values() or pid in self._watch.known:
+        if pid in self.survivors() or pid in self._watch.known:
             os.close(pidfd)
             return False
         _send(pidfd, self._signals)
@@ -158,6 +159,8 @@ class Sweep:
             self._kernel.poller.remove(pidfd)
             os.close(pidfd)
         else:
+            if self._members is None:
+                self._members = {}
             self._members[pidfd] = pid
         return True
 
@@ -186,7 +189,8 @@ class Sweep:
         return 0 <= started < self._began or not self._group.is_gone()
 
     def _forget(self, pidfd: int) -> None:
-        del self._members[pidfd]
+        if self._members is not None:
+            del self._members[pidfd]
         self._kernel.poller.remove(pidfd)
         os.close(pidfd)
 
