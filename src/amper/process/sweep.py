@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from functools import partial
 
 from amper.process.descendants import hold_descendants, is_alive_at
@@ -166,10 +167,14 @@ class Sweep:
 
     def _candidates(self, look: Look) -> set[int]:
         """Return the pids of those that seem to be ours, and are in another group than the leader's."""
-        found = set(look.sessions.get(self._group.pgid, ()) if self._began >= 0 else ())
+        pgid = self._group.pgid
+        found: Sequence[int] = look.sessions.get(pgid, ()) if self._began >= 0 else ()
         if self._mark is not None:
-            found.update(look.marks.get(self._mark, ()))
-        return {pid for pid in found if look.stats[pid].group != self._group.pgid}
+            marked = look.marks.get(self._mark)
+            if marked:
+                found = [*found, *marked]
+        # Most often there is nobody.
+        return {pid for pid in found if look.stats[pid].group != pgid} if found else set()
 
     def _is_ours(self, pid: int, pidfd: int) -> bool | None:
         """Return whether the process that is held is the command's; None if it cannot be asked now."""
