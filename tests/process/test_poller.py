@@ -10,7 +10,14 @@ from functools import partial
 
 import pytest
 
-from amper.process.poller import EVENTS_PER_TURN, HUNG_UP, READABLE, TURNS_TO_REST, Poller
+from amper.process.poller import (
+    EVENTS_PER_TURN,
+    HUNG_UP,
+    LARGE_READS_PER_TURN,
+    READABLE,
+    TURNS_TO_REST,
+    Poller,
+)
 from tests.handshakes import turns, turns_until
 from tests.support import LOOPS, on_all_loops, run
 
@@ -89,6 +96,29 @@ async def test_what_is_removed_in_a_round_is_not_told_in_it(poller: Poller) -> N
     poller.remove(first)
     for fd in (first, write_end):
         os.close(fd)
+    for pipe in pipes:
+        pipe.close()
+
+
+@on_all_loops
+async def test_large_reads_are_shared_out_among_those_who_have_much_to_read(poller: Poller) -> None:
+    """In the first turn nobody knows how many those are; but for all of them there is a bound."""
+    granted: list[int] = []
+
+    class Flooded(Pipe):
+        def ready(self, fd: int, events: int) -> None:
+            granted.append(poller.large_reads(LARGE_READS_PER_TURN // 4))
+
+    poller.attach(asyncio.get_running_loop())
+    pipes = [Flooded(poller, []) for _ in range(EVENTS_PER_TURN)]
+    count, fair = len(pipes), LARGE_READS_PER_TURN // len(pipes)
+    assert fair >= 1
+    for pipe in pipes:
+        pipe.fill()
+    await turns_until(lambda: len(granted) >= 3 * count)
+    assert granted[:5] == [LARGE_READS_PER_TURN // 4] * 4 + [1]
+    assert set(granted[4:count]) == {1}
+    assert set(granted[count : 3 * count]) == {fair}
     for pipe in pipes:
         pipe.close()
 

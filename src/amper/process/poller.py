@@ -22,8 +22,11 @@ READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 HUNG_UP: Final = select.EPOLLHUP | select.EPOLLERR
 
-EVENTS_PER_TURN: Final = 16
-"""Enough to amortise a turn of the loop, few enough to stay far below a millisecond."""
+EVENTS_PER_TURN: Final = 32
+"""Enough to amortise a turn of the loop, few enough to stay below a millisecond."""
+
+LARGE_READS_PER_TURN: Final = 64
+"""Shared out among those that have much to read: alone one may read on, in a crowd hardly."""
 
 TURNS_TO_REST: Final = 3
 """Whoever waited for the last thing that was watched has its turn by then, and may have begun the next."""
@@ -40,13 +43,26 @@ class Watcher(Protocol):
 class Poller:
     """Tells watchers, on the loop it is attached to, when a descriptor is ready."""
 
-    __slots__ = ("_added", "_epoll", "_has_reader", "_is_tired", "_loop", "_watchers")
+    __slots__ = (
+        "_added",
+        "_epoll",
+        "_has_reader",
+        "_is_tired",
+        "_large_readers",
+        "_large_reads_left",
+        "_loop",
+        "_share",
+        "_watchers",
+    )
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         self._added: set[int] | None = None
         """While a round of events is told: what has been added since it was asked for."""
+        self._large_readers = 0
+        """How many have asked for large reads in this turn."""
+        self._large_reads_left = self._share = LARGE_READS_PER_TURN
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_reader = False
         self._is_tired = False
@@ -80,6 +96,13 @@ class Poller:
         if not self._watchers and not self._is_tired:
             self._rest_soon(self._loop, TURNS_TO_REST)
 
+    def large_reads(self, wanted: int) -> int:
+        """Return how many large reads a watcher may make in this turn: at least one."""
+        self._large_readers += 1
+        count = max(1, min(wanted, self._share, self._large_reads_left))
+        self._large_reads_left -= count
+        return count
+
     def close(self) -> None:
         """Let go of the loop and of the epoll. What is still watched is its owner's to close."""
         self.detach()
@@ -110,6 +133,10 @@ class Poller:
     def _ready(self) -> None:
         watchers = self._watchers
         added = self._added = set()
+        # For as many as in the turn before, most likely.
+        self._large_reads_left = LARGE_READS_PER_TURN
+        self._share = LARGE_READS_PER_TURN // max(1, self._large_readers)
+        self._large_readers = 0
         try:
             for fd, events in self._epoll.poll(0, EVENTS_PER_TURN):
                 watcher = watchers.get(fd)

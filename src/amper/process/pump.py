@@ -117,9 +117,9 @@ class OutputPump:
             self._enlarge()
 
     def _read_flood(self) -> int:
-        """Read on as long as there is much; return what the last read gave."""
+        """Read on as long as there is much and time for it; return what the last read gave."""
         count = READ_SIZE
-        for _ in range(READS_PER_WAKE_UP):
+        for _ in range(self._poller.large_reads(READS_PER_WAKE_UP)):
             if count >= READ_SIZE:
                 count = self._read(READ_SIZE)
         return count
