@@ -46,8 +46,9 @@ class Steps:
         "_alarm",
         "_cascades",
         "_due",
+        "_early",
         "_is_scheduled",
-        "_later",
+        "_line",
         "_loop",
         "_numbers",
         "_timer",
@@ -60,7 +61,10 @@ class Steps:
         self._due: deque[Cascade] = deque()
         self._is_scheduled = False
         # One timer for all of them: thousands may be killed at once.
-        self._later: list[tuple[float, int, Cascade]] = []
+        self._line: deque[Cascade] = deque()
+        """Those that wait, by the deadlines that they had when they came; each stands here once."""
+        self._early: list[tuple[float, int, Cascade]] = []
+        """The deadlines for which somebody would have had to jump the line."""
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = math.inf
@@ -74,7 +78,16 @@ class Steps:
 
     def at(self, deadline: float, cascade: Cascade) -> None:
         """Let a cascade take its next step at `deadline`, if that is its deadline then."""
-        heapq.heappush(self._later, (deadline, next(self._numbers), cascade))
+        if cascade.stands_for <= deadline:
+            # It will come up before that.
+            return
+        if cascade.stands_for == math.inf and (
+            not self._line or self._line[-1].stands_for <= deadline
+        ):
+            cascade.stands_for = deadline
+            self._line.append(cascade)
+        else:
+            heapq.heappush(self._early, (deadline, next(self._numbers), cascade))
         if deadline < self._alarm:
             self._set_timer()
 
@@ -88,9 +101,11 @@ class Steps:
         return next(iter(self._cascades), None)
 
     def _forget_dead(self) -> None:
-        """Let go of the cascades at the head that wait for nothing any more."""
-        while self._later and not self._later[0][2].waits_until(self._later[0][0]):
-            heapq.heappop(self._later)
+        """Let go of the cascades at the heads that wait for nothing any more."""
+        while self._line and self._line[0].outcome is not None:
+            self._line.popleft()
+        while self._early and not self._early[0][2].waits_until(self._early[0][0]):
+            heapq.heappop(self._early)
 
     def _schedule(self) -> None:
         if self._due and not self._is_scheduled:
@@ -107,7 +122,9 @@ class Steps:
 
     def _set_timer(self) -> None:
         self._forget_dead()
-        first = self._later[0][0] if self._later else math.inf
+        first = self._line[0].stands_for if self._line else math.inf
+        if self._early:
+            first = min(first, self._early[0][0])
         if first == self._alarm:
             return
         if self._timer is not None:
@@ -117,10 +134,17 @@ class Steps:
 
     def _ring(self) -> None:
         alarm, self._alarm = self._alarm, math.inf
-        while self._later and self._later[0][0] <= alarm:
-            deadline, _, cascade = heapq.heappop(self._later)
+        while self._early and self._early[0][0] <= alarm:
+            deadline, _, cascade = heapq.heappop(self._early)
             if cascade.waits_until(deadline):
                 self._due.append(cascade)
+        while self._line and self._line[0].stands_for <= alarm:
+            cascade = self._line.popleft()
+            deadline, cascade.stands_for = cascade.stands_for, math.inf
+            if cascade.waits_until(deadline):
+                self._due.append(cascade)
+            elif cascade.waits_longer_than(deadline):
+                self.at(cascade.deadline, cascade)
         self._schedule()
         self._set_timer()
 
@@ -133,7 +157,6 @@ class Cascade(Verdict):
     """
 
     __slots__ = (
-        "_deadline",
         "_grace_period",
         "_has_signalled",
         "_is_swept",
@@ -141,8 +164,9 @@ class Cascade(Verdict):
         "_next_step",
         "_runner",
         "_steps",
-        "_sweeps",
         "_watches",
+        "deadline",
+        "stands_for",
     )
 
     def __init__(
@@ -158,12 +182,14 @@ class Cascade(Verdict):
         self._kernel = kernel
         self._steps = steps
         self._grace_period = grace_period
-        self._deadline = loop.time() + grace_period
+        self.deadline = loop.time() + grace_period
+        """When the next step is due."""
+        self.stands_for = math.inf
+        """The deadline for which it stands in the line of those that wait."""
         self._next_step: Step = "ask"
         self._has_signalled = False
         """Whether all that was there has got the last signal: before that nothing can be concluded."""
         self._watches: tuple[GroupWatch, ...] = ()
-        self._sweeps: tuple[Sweep, ...] = ()
         self._is_swept = False
         """Whether the last sweep was asked for: the one that begins when the groups are gone."""
         steps.begin(self)
@@ -171,16 +197,20 @@ class Cascade(Verdict):
     def hurry(self, grace_period: float) -> None:
         """Insist no later than `grace_period` from now."""
         deadline = self._loop.time() + grace_period
-        if deadline >= self._deadline or self._has_insisted:
+        if deadline >= self.deadline or self._has_insisted:
             return
-        self._deadline = deadline
+        self.deadline = deadline
         self._grace_period = grace_period
         if self._next_step == "insist":
             self._steps.at(deadline, self)
 
     def waits_until(self, deadline: float) -> bool:
         """Return whether its next step is due then, and not earlier or never."""
-        return self.outcome is None and self._deadline == deadline
+        return self.outcome is None and self.deadline == deadline
+
+    def waits_longer_than(self, deadline: float) -> bool:
+        """Return whether its next step is due after that."""
+        return self.outcome is None and self.deadline > deadline
 
     def step(self) -> None:
         """Take the next step. Where one fails, the one after it comes all the same."""
@@ -226,21 +256,21 @@ class Cascade(Verdict):
     def groups_added(self) -> None:
         """There is more to be ended than before, and it has not been asked."""
         if self.outcome is None and self._has_signalled:
-            groups, sweeps = len(self._watches), len(self._sweeps)
+            known = len(self._watches)
             self._watch_groups()
-            first = signal.SIGKILL if self._has_insisted else signal.SIGTERM
-            for watch in self._watches[groups:]:
+            first = _INSIST[0] if self._has_insisted else _ASK[0]
+            for watch in self._watches[known:]:
                 watch.group.signal(first)
                 watch.group.signal(signal.SIGCONT)
-            for sweep in self._sweeps[sweeps:]:
-                self._is_swept = False
-                sweep.signal((first, signal.SIGCONT))
+                if watch.sweep is not None:
+                    self._is_swept = False
+                    watch.sweep.signal((first, signal.SIGCONT))
             self._check()
 
     def abandon(self) -> None:
         """Stop for good: its loop is closed, and whoever waited for the outcome with it."""
         self.outcome = False
-        for watch in self._watched:
+        for watch in self._watches:
             watch.close()
 
     def _ask(self) -> None:
@@ -254,15 +284,11 @@ class Cascade(Verdict):
 
     def _await_insisting(self) -> None:
         self._next_step = "insist"
-        self._steps.at(self._deadline, self)
+        self._steps.at(self.deadline, self)
 
     @property
     def _has_insisted(self) -> bool:
         return self._next_step in ("look", "give up")
-
-    @property
-    def _watched(self) -> tuple[GroupWatch | Sweep, ...]:
-        return (*self._watches, *self._sweeps)
 
     @property
     def _reason(self) -> str | None:
@@ -279,9 +305,9 @@ class Cascade(Verdict):
             for group in runner.watched_groups:
                 if group not in known:
                     watch = GroupWatch(group, kernel, self)
-                    self._watches = (*self._watches, watch)
                     if group.leads_session:
-                        self._sweeps = (*self._sweeps, Sweep(watch, runner.mark, kernel, self))
+                        watch.sweep = Sweep(watch, runner.mark, kernel, self)
+                    self._watches = (*self._watches, watch)
         # While their parents live: nobody finds them afterwards.
         for watch in self._watches:
             watch.adopt_descendants()
@@ -293,8 +319,9 @@ class Cascade(Verdict):
                 watch.group.signal(number)
                 watch.signal_members(number)
         self._is_swept = False
-        for sweep in self._sweeps:
-            sweep.signal(numbers)
+        for watch in self._watches:
+            if watch.sweep is not None:
+                watch.sweep.signal(numbers)
         self._has_signalled = True
 
     def _insist(self) -> None:
@@ -307,8 +334,8 @@ class Cascade(Verdict):
 
     def _schedule(self, step: Step, seconds: float) -> None:
         self._next_step = step
-        self._deadline = self._loop.time() + seconds
-        self._steps.at(self._deadline, self)
+        self.deadline = self._loop.time() + seconds
+        self._steps.at(self.deadline, self)
 
     def _check(self) -> None:
         if self.outcome is not None or not self._has_signalled or self._runner.has_work:
@@ -322,11 +349,11 @@ class Cascade(Verdict):
         if not self._is_swept:
             # What they have started before they ended is there now, and what they start now is not.
             self._is_swept = True
-            for sweep in self._sweeps:
-                sweep.look()
-        # With each death of thousands: most have one, for which a generator costs more than to look.
-        for sweep in self._sweeps:
-            if not sweep.is_gone:
+            for watch in self._watches:
+                if watch.sweep is not None:
+                    watch.sweep.look()
+        for watch in self._watches:
+            if watch.sweep is not None and not watch.sweep.is_gone:
                 return
         self._end(is_dead=True)
 
@@ -349,8 +376,7 @@ class Cascade(Verdict):
 
     def _survivors(self) -> set[int]:
         """Return the pids of those that are known to be left."""
-        known = {pid for watch in self._watches for pid in watch.known}
-        return known.union(self._runner.survivors(), *(sweep.survivors() for sweep in self._sweeps))
+        return self._runner.survivors().union(*(watch.survivors() for watch in self._watches))
 
     def _give_up(self, members: set[int]) -> None:
         survivors = members | self._survivors()
@@ -379,5 +405,3 @@ class Cascade(Verdict):
             watch.close()
             if watch.is_gone:
                 watch.group.close()
-        for sweep in self._sweeps:
-            sweep.close()

@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from amper.process.descendants import hold_descendants, is_alive_at
 from amper.process.descriptors import Reserve
@@ -25,6 +25,9 @@ from amper.process.procfs import members_of, read_group
 from amper.process.reap import reap
 from amper.process.scan import Look
 from amper.process.state import is_stopped
+
+if TYPE_CHECKING:
+    from amper.process.sweep import Sweep
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 1 << 2
 
@@ -206,6 +209,7 @@ class GroupWatch:
         "_mourner",
         "group",
         "is_gone",
+        "sweep",
     )
 
     def __init__(self, group: ProcessGroup, kernel: Kernel, mourner: Mourner) -> None:
@@ -217,6 +221,8 @@ class GroupWatch:
         self._empty_looks = 0
         self._is_looking = False
         self.is_gone = False
+        self.sweep: Sweep | None = None
+        """Who looks for those that no group holds, if anybody does."""
 
     @property
     def known(self) -> set[int]:
@@ -264,9 +270,17 @@ class GroupWatch:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(pidfd, number)
 
+    def survivors(self) -> set[int]:
+        """Return the pids of all that are known to be left, in the group or not."""
+        return self.known if self.sweep is None else self.known | self.sweep.survivors()
+
     def close(self) -> None:
         """Watch no more, and tell nobody."""
         self._mourner = None
+        if self.sweep is not None:
+            self.sweep.close()
+            # They know each other, and would wait for the collector.
+            self.sweep = None
         for pidfd in list(self._members or ()):
             self._forget(pidfd)
 
