@@ -62,7 +62,7 @@ class Steps:
         self._is_scheduled = False
         # One timer for all of them: thousands may be killed at once.
         self._line: deque[Cascade] = deque()
-        """Those that wait, by the deadlines that they had when they came; each stands here once."""
+        """Those that wait, in the order of the deadlines that they had when they came; each once."""
         self._early: list[tuple[float, int, Cascade]] = []
         """The deadlines for which somebody would have had to jump the line."""
         self._numbers = itertools.count()
@@ -81,9 +81,7 @@ class Steps:
         if cascade.stands_for <= deadline:
             # It will come up before that.
             return
-        if cascade.stands_for == math.inf and (
-            not self._line or self._line[-1].stands_for <= deadline
-        ):
+        if not self._line or self._line[-1].stands_for <= deadline:
             cascade.stands_for = deadline
             self._line.append(cascade)
         else:
