@@ -11,6 +11,7 @@ import pytest
 
 from amper import CancellationToken, EndedBy, ExecResult, JobId, JobManager, oneshot
 from amper.manager import killing
+from amper.process.forks import Forks
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.scan import ProcessScanner
 from tests.handshakes import (
@@ -421,6 +422,25 @@ async def test_a_descendant_that_left_the_group_is_swept_with_the_rest(way: str)
     async with JobManager(grace_period=0.02) as jobs:
         id = await jobs.start(unruly(way))
         with watching(*await said(jobs, id)) as child:
+            assert await jobs.kill(id)
+            assert child.is_dead
+
+
+@on_a_loop
+async def test_a_descendant_is_found_also_where_nobody_was_forked_since_the_last_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Forks, "last_pid", lambda _: 7)
+    async with JobManager(grace_period=0.02) as jobs:
+        other = await jobs.start(unruly("behave"))
+        id = await jobs.start(unruly("child_in_own_session"), env={})
+        with watching(*await said(jobs, id)) as child:
+            assert await jobs.kill(other)
+            scanner = jobs._core.kernel.scanner
+            info = await info_of(jobs, id)
+            assert info.pid is not None
+            assert scanner.is_childless(child.pid)
+            assert not scanner.is_childless(info.pid)
             assert await jobs.kill(id)
             assert child.is_dead
 

@@ -272,6 +272,9 @@ async def test_one_empty_look_proves_nothing() -> None:
         def ask(self, listener: Callable[[Look], None]) -> None:
             self.asked.append(listener)
 
+        def close(self) -> None:
+            """Nothing is open."""
+
     with kernel() as opened, leading(unruly("fork_and_leave")) as (pid, (child,)):
         looks = Looks()
         opened.scanner = looks  # type: ignore[assignment]  # All that is asked of one.

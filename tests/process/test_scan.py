@@ -259,6 +259,43 @@ async def test_leaders_of_commands_that_run_are_visited_for_those_who_ask_for_th
         assert scanner.begun == 2
 
 
+class Numbers:
+    """Gives what the test says for the number that the kernel gave last."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def last_pid(self) -> int:
+        return self.last
+
+
+@on_all_loops
+async def test_who_had_no_child_in_a_look_has_none_as_long_as_nobody_is_forked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scanner, numbers = ProcessScanner(Reserve()), Numbers(7)
+    scanner._forks = numbers  # type: ignore[assignment]  # All that is asked of them.
+    scanner.attach(asyncio.get_running_loop())
+    with leading("sleep 1000 & echo ready $!; wait") as (parent, (child,)):
+        assert not scanner.is_childless(child)
+        await ask(scanner)
+        assert scanner.is_childless(child)
+        assert not scanner.is_childless(parent)
+        numbers.last = 8
+        assert not scanner.is_childless(child)
+        monkeypatch.setattr(scan, "PROCESSES_PER_TURN", 1)
+        asked = ask(scanner)
+        await turns(2)
+        # During the look: it may have passed by before.
+        numbers.last = 9
+        await asked
+        assert not scanner.is_childless(child)
+        # Nobody can tell.
+        numbers.last = 0
+        await ask(scanner)
+        assert not scanner.is_childless(child)
+
+
 @on_a_loop
 async def test_no_mark_is_read_of_those_that_are_older_than_any() -> None:
     with leading("AMPER_JOB=a-3 sh -c 'echo ready $$; kill -STOP $$'") as (_, (older,)):

@@ -238,7 +238,8 @@ class GroupWatch:
 
     def adopt_descendants(self) -> None:
         """Count the leader's and the members' descendants that have left the group as members, too."""
-        self._adopt_below(self.group.pgid, self.group.is_there)
+        if not self._kernel.scanner.is_childless(self.group.pgid):
+            self._adopt_below(self.group.pgid, self.group.is_there)
         for pidfd, pid in list((self._members or {}).items()):
             self._adopt_below(pid, partial(is_alive_at, pidfd))
 

@@ -36,5 +36,6 @@ class Kernel:
     def close(self) -> None:
         """Close every descriptor of ours. What is still watched is let go."""
         self.poller.close()
+        self.scanner.close()
         self.reserve.close()
         self.reports.close()

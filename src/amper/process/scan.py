@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from amper.process.descriptors import Reserve
+from amper.process.forks import Forks
 from amper.process.procfs import EXECUTING, Stat, listing, read_mark, read_stat, ticks_now
 
 PROCESSES_PER_TURN: Final = 32
@@ -87,9 +88,12 @@ class ProcessScanner:
         "_answers",
         "_asked",
         "_began",
+        "_forks",
         "_is_telling",
+        "_last_pid",
         "_loop",
         "_open",
+        "_parents",
         "_reserve",
         "_rest",
         "_rests_until",
@@ -115,6 +119,11 @@ class ProcessScanner:
         self._answers: deque[tuple[deque[Listener], Look]] = deque()
         """Those that are to be told, and what."""
         self._is_telling = False
+        self._forks = Forks()
+        self._last_pid = 0
+        """Given last when the last look began; 0 if there was none, or nobody could tell."""
+        self._parents: set[int] = set()
+        """The pids of those that had a child in it."""
         self._began = self._rests_until = 0.0
         self._rest: asyncio.TimerHandle | None = None
         self.begun = 0
@@ -151,6 +160,18 @@ class ProcessScanner:
         self._wants_marks = True
         self._ask(listener)
 
+    def is_childless(self, pid: int) -> bool:
+        """Return whether it is known that a process has no child, but for leaders.
+
+        It had none in the last look, and nobody was forked since that began. False proves nothing.
+        """
+        last_pid = self._last_pid
+        return last_pid > 0 and pid not in self._parents and self._forks.last_pid() == last_pid
+
+    def close(self) -> None:
+        """Close what is open. Nobody is told any more."""
+        self._forks.close()
+
     def _ask(self, listener: Listener) -> None:
         self._asked.append(listener)
         if self._turns is None:
@@ -175,7 +196,12 @@ class ProcessScanner:
         """Begin with the first slice: until then others may join, and want more."""
         wants_leaders, since = self._wants_leaders, self._since if self._wants_marks else None
         self._wants_leaders = self._wants_marks = False
-        yield from _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders)
+        last_pid = self._forks.last_pid()
+        for found in _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders):
+            if found is not None:
+                self._last_pid = last_pid
+                self._parents = {stat.parent for stat in found.stats.values()}
+            yield found
 
     def _ask_again(self, before: deque[Listener]) -> None:
         """Let the next look answer those that another one was to answer, before those that came later."""
