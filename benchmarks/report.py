@@ -31,6 +31,10 @@ Our own processor time is that of the process without its children. A wait for t
 the part of a delay that the process, with all its threads, has spent computing: what other
 processes of the machine take from it is not counted.
 
+A bare loop runs commands with the fewest lines of Python that can: no record, no bound, no kill. What
+lies between it and amper is what a manager takes, and a ratio that it does not reach itself is out of
+a manager's reach.
+
 Another Python gets its column from `.venv-3.12/bin/python -m benchmarks`, in an environment that
 has amper with its extra `bench`.
 """

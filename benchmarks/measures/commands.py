@@ -15,6 +15,7 @@ from subprocess import DEVNULL, PIPE
 from typing import Final
 
 from amper import JobManager
+from benchmarks.bare import CAN_RUN, BareLoop
 from benchmarks.floor_programs import floor_program
 from benchmarks.harness import (
     AMPER,
@@ -31,6 +32,7 @@ from benchmarks.outcome import Goal, Outcome, Table, at_least, at_most
 
 FLOOR: Final = "C: posix_spawn, epoll"
 ASYNCIO: Final = "asyncio subprocess"
+BARE: Final = "a bare loop, no records"
 
 Command = Sequence[str]
 
@@ -65,6 +67,8 @@ def _candidates(command: Command, count: int, in_flight: int) -> dict[str, Candi
     candidates: dict[str, Candidate] = {FLOOR: functools.partial(_floor, *work)}
     for where, loop_factory in loops().items():
         candidates[AMPER + where] = on_loop(functools.partial(_amper, *work), loop_factory)
+    if CAN_RUN:
+        candidates[BARE] = on_loop(functools.partial(_bare, *work))
     candidates["subprocess.Popen"] = functools.partial(_popen, *work)
     candidates[ASYNCIO] = on_loop(functools.partial(_asyncio, *work))
     if peer("anyio") is not None:
@@ -87,6 +91,15 @@ async def _amper(command: Command, count: int, in_flight: int) -> Sample:
         async def one() -> None:
             result = await jobs.wait(await jobs.start(command))
             _check(None if result is None else result.code)
+
+        return await _by_workers(one, count, in_flight)
+
+
+async def _bare(command: Command, count: int, in_flight: int) -> Sample:
+    with BareLoop() as loop:
+
+        async def one() -> None:
+            _check(await loop.start(command))
 
         return await _by_workers(one, count, in_flight)
 
