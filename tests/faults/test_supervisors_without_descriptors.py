@@ -57,6 +57,8 @@ async def test_a_keeper_that_can_do_nothing_any_more_makes_way_for_another() -> 
         id = await jobs.start("read x; exit 3", stdin=PIPE)
         await jobs.get_process_info(id)
         keeper = keeper_of(jobs)
+        # Not before it waits again: it would notice at once, and start nothing any more.
+        await turns_until(lambda: state_of(keeper) == "S")
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, (0, 0))
         # It notices when it has something to do, and may have done that yet.
         ended = await jobs.start("exit 4")

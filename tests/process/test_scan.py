@@ -72,24 +72,52 @@ async def test_a_look_that_answers_a_crowd_is_followed_by_a_rest() -> None:
     assert few._rests_until == 0
     assert many._rests_until > loop.time() - scan.LONGEST_REST
     many._rests_until += 1000
-    # One more leads a command, and may soon be asked for as well.
-    many.leaders[1] = "1"
-    waiting = [ask(many) for _ in range(scan.MAJORITY - 1)]
+    waiting = ask(many)
     await ask(few)
     assert (few.begun, many.begun) == (2, 1)
-    assert not any(asked.done() for asked in waiting)
-    await asyncio.gather(ask(many), *waiting)
-    assert many.begun == 2
+    assert not waiting.done()
+    waiting.cancel()
 
 
 @on_all_loops
-async def test_a_rest_is_over_when_nobody_is_left_who_might_ask() -> None:
+async def test_a_rest_is_over_when_leaders_have_ended_and_hardly_any_is_left_who_might_ask() -> (
+    None
+):
+    scanner = ProcessScanner(Reserve())
+    scanner.attach(asyncio.get_running_loop())
+    scanner.leaders = {1: "1", 2: "2"}
+    await asyncio.gather(*(ask(scanner) for _ in range(scan.CROWD + 1)))
+    scanner._rests_until += 1000
+    again = [ask(scanner) for _ in range(scan.MAJORITY * 2)]
+    await turns(5)
+    # Both may still ask, and these have asked before.
+    assert scanner.begun == 1
+    del scanner.leaders[1]
+    await asyncio.gather(ask(scanner), *again)
+    assert scanner.begun == 2
+    del scanner.leaders[2]
+    assert scanner._rest is None
+
+
+@on_all_loops
+async def test_a_scanner_that_was_closed_looks_no_more_and_holds_nothing() -> None:
+    before = os.listdir("/proc/self/fd")
     scanner = ProcessScanner(Reserve())
     scanner.attach(asyncio.get_running_loop())
     await asyncio.gather(*(ask(scanner) for _ in range(scan.CROWD + 1)))
     scanner._rests_until += 1000
-    await ask(scanner)
-    assert scanner.begun == 2
+    resting = ask(scanner)
+    await turns(2)
+    scanner.close()
+    other = ProcessScanner(Reserve())
+    other.attach(asyncio.get_running_loop())
+    looking = ask(other)
+    other.close()
+    await turns(5)
+    assert not resting.done()
+    assert not looking.done()
+    assert (scanner.begun, other.begun) == (1, 0)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @on_all_loops
@@ -294,6 +322,30 @@ async def test_who_had_no_child_in_a_look_has_none_as_long_as_nobody_is_forked(
         numbers.last = 0
         await ask(scanner)
         assert not scanner.is_childless(child)
+
+
+@on_a_loop
+async def test_a_look_in_which_a_parent_dies_proves_that_nobody_is_childless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its children are another's now, and nobody was forked for that."""
+    scanner = ProcessScanner(Reserve())
+    scanner._forks = Numbers(7)  # type: ignore[assignment]
+    scanner.attach(asyncio.get_running_loop())
+    with leading("sleep 1000 & echo ready $!; wait") as (parent, (child,)):
+        read = read_stat
+        await ask(scanner)
+        assert scanner.is_childless(child)
+        # It died after its child was visited, and before it was itself.
+        monkeypatch.setattr(
+            scan, "read_stat", lambda pid, kept: None if pid == parent else read(pid, kept)
+        )
+        await ask(scanner)
+        assert not scanner.is_childless(child)
+        # A leader need not be visited.
+        scanner.leaders[parent] = str(parent)
+        await ask(scanner)
+        assert scanner.is_childless(child)
 
 
 @on_a_loop

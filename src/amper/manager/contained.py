@@ -82,7 +82,6 @@ class ContainedRunner(CommandRunner):
     def start_withdrawn(self) -> None:
         """It was asked to end before it ran."""
         assert self.command is not None
-        assert self.streams is not None
         self.command.close()
         self._be_confirmed()
         if not self.is_over:

@@ -2,6 +2,7 @@
 
 Numbers are given in turn, to threads as well, in this namespace also for all below it. As long as the
 last one stays the same there is nobody new. It would take a whole round of all numbers to be misled.
+Who is still being forked, and can be seen by nobody yet, has got his number already.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ _FILE = "/proc/loadavg"
 class Forks:
     """Reads the number, from a file that stays open."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_is_closed")
 
     def __init__(self) -> None:
         self._fd = -1
+        self._is_closed = False
 
     def last_pid(self) -> int:
-        """Return the number that was given last; 0 where that cannot be told."""
+        """Return the number that was given last; 0 where that cannot be told, and after `close`."""
+        if self._is_closed:
+            return 0
         try:
             if self._fd < 0:
                 self._fd = _open()
@@ -29,7 +33,8 @@ class Forks:
             return 0
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, for good."""
+        self._is_closed = True
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -91,6 +91,7 @@ class ProcessScanner:
         "_forks",
         "_is_telling",
         "_last_pid",
+        "_leaders_then",
         "_loop",
         "_open",
         "_parents",
@@ -124,6 +125,8 @@ class ProcessScanner:
         """Given last when the last look began; 0 if there was none, or nobody could tell."""
         self._parents: set[int] = set()
         """The pids of those that had a child in it."""
+        self._leaders_then = 0
+        """How many there were when it was over."""
         self._began = self._rests_until = 0.0
         self._rest: asyncio.TimerHandle | None = None
         self.begun = 0
@@ -169,7 +172,13 @@ class ProcessScanner:
         return last_pid > 0 and pid not in self._parents and self._forks.last_pid() == last_pid
 
     def close(self) -> None:
-        """Close what is open. Nobody is told any more."""
+        """Close what is open. Nobody of those who have asked is told any more."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._turns = None
+        for listeners in (self._asked, self._open, self._answers):
+            listeners.clear()
         self._forks.close()
 
     def _ask(self, listener: Listener) -> None:
@@ -184,8 +193,11 @@ class ProcessScanner:
     @property
     def _has_rested(self) -> bool:
         assert self._loop is not None
-        is_due = self._loop.time() >= self._rests_until
-        return is_due or len(self._asked) >= MAJORITY * len(self.leaders)
+        if self._loop.time() >= self._rests_until:
+            return True
+        # Where none has ended, those who ask have asked before, and will ask again.
+        count = len(self.leaders)
+        return count < self._leaders_then and len(self._asked) >= MAJORITY * count
 
     def _begin(self) -> None:
         assert self._loop is not None
@@ -199,8 +211,12 @@ class ProcessScanner:
         last_pid = self._forks.last_pid()
         for found in _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders):
             if found is not None:
-                self._last_pid = last_pid
+                self._leaders_then = len(self.leaders)
                 self._parents = {stat.parent for stat in found.stats.values()}
+                # A child of one that has died meanwhile is another's now. Where all parents were seen,
+                # whoever inherits one later had a child in the look as well.
+                unseen = self._parents - found.stats.keys() - self.leaders.keys() - {0}
+                self._last_pid = 0 if unseen else last_pid
             yield found
 
     def _ask_again(self, before: deque[Listener]) -> None:
@@ -285,7 +301,7 @@ def _look(
             # Not one by one: of thousands hardly any is new.
             unseen = set(names) - seen
             seen |= unseen
-            new += [int(name) for name in unseen if name.isdigit()]
+            new += sorted(int(name) for name in unseen if name.isdigit())
         if not new:
             break
         executing: list[int] = []
