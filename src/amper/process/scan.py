@@ -126,7 +126,7 @@ class ProcessScanner:
         self._parents: set[int] = set()
         """The pids of those that had a child in it."""
         self._leaders_then = 0
-        """How many there were when it was over."""
+        """How many there were when the last look began."""
         self._began = self._rests_until = 0.0
         self._rest: asyncio.TimerHandle | None = None
         self.begun = 0
@@ -211,7 +211,6 @@ class ProcessScanner:
         last_pid = self._forks.last_pid()
         for found in _look(self._reserve, since, self.leaders, wants_leaders=wants_leaders):
             if found is not None:
-                self._leaders_then = len(self.leaders)
                 self._parents = {stat.parent for stat in found.stats.values()}
                 # A child of one that has died meanwhile is another's now. Where all parents were seen,
                 # whoever inherits one later had a child in the look as well.
@@ -238,6 +237,7 @@ class ProcessScanner:
             self._rest = None
             self._open, self._asked = self._asked, deque()
             self._began = self._loop.time()
+            self._leaders_then = len(self.leaders)
             self.begun += 1
         try:
             found = next(turns)
