@@ -10,7 +10,7 @@ import signal
 import pytest
 
 from amper import JobId, JobManager
-from amper.manager import escaped, killing
+from amper.manager import escaped, killing, steps
 from amper.process.scan import ProcessScanner
 from tests.handshakes import Process, result_of, said, turns_until, watching
 from tests.places import everywhere
@@ -109,7 +109,7 @@ async def test_a_daemon_is_reached_also_if_its_leader_ends_just_before_the_first
         (left,) = await said(jobs, id)
         with watching(pid) as leader, watching(left) as daemon:
             with monkeypatch.context() as patch:
-                patch.setattr(killing, "STEPS_PER_TURN", 0)
+                patch.setattr(steps, "STEPS_PER_TURN", 0)
                 end = jobs.kill(id) if way == "kill" else jobs.aclose()
                 ending = asyncio.ensure_future(end)
                 await turns_until(lambda: bool(jobs._core.steps.any_cascade()))
@@ -164,7 +164,7 @@ async def test_nobody_looks_where_a_shim_ends_just_before_the_first_step(way: st
         with watching(pid) as leader, pytest.MonkeyPatch.context() as patch:
             patch.delattr(ProcessScanner, "ask_for_marks")
             with pytest.MonkeyPatch.context() as held:
-                held.setattr(killing, "STEPS_PER_TURN", 0)
+                held.setattr(steps, "STEPS_PER_TURN", 0)
                 ending = asyncio.ensure_future(jobs.kill(id) if way == "kill" else jobs.aclose())
                 await turns_until(lambda: runner.cascade is not None)
                 leader.signal(signal.SIGKILL)

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amper.manager.killing import KILL_LIMIT, Cascade, Steps
+from amper.manager.killing import KILL_LIMIT, Cascade
+from amper.manager.steps import Steps
 from tests.virtual_clock import run_virtually
 
 Kill = tuple[int, int, tuple[tuple[int, int], ...]]

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any
 
 from amper.manager.core import Core
-from amper.manager.killing import STEPS_PER_TURN
+from amper.manager.steps import STEPS_PER_TURN
 from amper.manager.waiting import loop_turn
 from amper.values import EndedBy
 

@@ -27,10 +27,11 @@ from amper.manager.admission import Admission
 from amper.manager.channels import ChannelRunner
 from amper.manager.coroutines import CANCELLED, CoroutineRunner, closed
 from amper.manager.escaped import Escapes
-from amper.manager.killing import Cascade, Steps
+from amper.manager.killing import Cascade
 from amper.manager.remains import Remains
 from amper.manager.runner import LocalRunner
 from amper.manager.states import States
+from amper.manager.steps import Steps
 from amper.manager.stopping import Stopping
 from amper.output_files import OutputFiles
 from amper.process.kernel import Kernel

@@ -197,8 +197,7 @@ class Mourner(Protocol):
 class GroupWatch:
     """Tells when nothing of a group is left: by the members' pidfds, without polling.
 
-    A member that moved to a group of its own counts as long as it lives, since it
-    was the group's.
+    A member that moved to a group of its own counts as long as it lives, since it was the group's.
     """
 
     __slots__ = (
