@@ -16,6 +16,8 @@ from amper.process.forks import Forks
 def test_a_process_and_a_thread_change_it() -> None:
     told = Forks()
     before = told.last_pid()
+    if before == 0 and os.stat("/proc/loadavg").st_dev != os.stat("/proc/self").st_dev:
+        pytest.skip("in this container the file is not the kernel's")
     assert before > 0
     subprocess.run(["/bin/true"], check=True)
     after_a_process = told.last_pid()
