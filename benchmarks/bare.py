@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import sys
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
+
+from amper.process.spawn import KNOWN_SIGNATURES
 
 _posixsubprocess: Any
 try:
@@ -18,7 +21,7 @@ try:
 except ImportError:
     _posixsubprocess = None
 
-CAN_RUN = _posixsubprocess is not None
+CAN_RUN: Final = _posixsubprocess is not None and sys.version_info[:2] in KNOWN_SIGNATURES
 
 
 class BareLoop:

@@ -108,6 +108,19 @@ async def test_a_job_that_waits_for_its_descendants_ends_with_the_manager() -> N
 
 
 @on_all_loops
+async def test_the_last_one_may_go_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there when the leader's end is heard of, and gone when the wait for it begins."""
+    answers = [False]
+    is_gone = ProcessGroup.is_gone
+    monkeypatch.setattr(
+        ProcessGroup, "is_gone", lambda group: answers.pop() if answers else is_gone(group)
+    )
+    async with JobManager() as jobs:
+        assert (await jobs.run("exit 3", descendants="wait")).code == 3
+        assert not answers
+
+
+@on_all_loops
 async def test_a_removed_job_with_descendants_still_ends_with_the_manager() -> None:
     async with JobManager() as jobs:
         id = await jobs.start(unruly("fork_and_leave"), descendants="wait")

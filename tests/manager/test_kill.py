@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 import signal
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 
 from amper import CancellationToken, EndedBy, ExecResult, JobId, JobManager, oneshot
 from amper.manager import killing
+from amper.manager.killing import Cascade
 from amper.process.forks import Forks
 from amper.process.group import GroupWatch, ProcessGroup
 from amper.process.scan import ProcessScanner
+from amper.process.sweep import Sweep
 from tests.handshakes import (
     is_zombie_or_gone,
     leading,
@@ -443,6 +447,47 @@ async def test_a_descendant_is_found_also_where_nobody_was_forked_since_the_last
             assert not scanner.is_childless(info.pid)
             assert await jobs.kill(id)
             assert child.is_dead
+
+
+@on_a_loop
+async def test_a_kill_leaves_nothing_for_the_collector() -> None:
+    """What it is made of knows one another: of thousands that would be very much."""
+
+    def left() -> int:
+        made = (Cascade, GroupWatch, Sweep)
+        return sum(isinstance(thing, made) for thing in gc.get_objects())
+
+    async with JobManager() as jobs:
+        gc.collect()
+        gc.disable()
+        try:
+            before = left()
+            id = await jobs.start(unruly("child_in_own_session"))
+            with watching(*await said(jobs, id)) as child:
+                assert await jobs.kill(id)
+                assert child.is_dead
+            await turn()
+            assert left() == before
+        finally:
+            gc.enable()
+
+
+@on_a_loop
+async def test_a_manager_that_is_closed_holds_nothing_open_that_it_looked_with() -> None:
+    async with JobManager() as jobs:
+        assert await jobs.kill(await jobs.start(unruly("behave")))
+        assert "/proc/loadavg" in open_files()
+    # It is still there, and says so: what it had open is not closed by its end.
+    assert await jobs.list()
+    assert "/proc/loadavg" not in open_files()
+
+
+def open_files() -> list[str]:
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return links
 
 
 @on_a_loop

@@ -68,6 +68,8 @@ class Shown:
     async def code(self) -> int:
         exit = await self.owner.end
         assert self.command.finish() is None
+        # Whoever holds it after this holds no pipes.
+        assert self.command._pumps == ()
         self.command.close()
         assert exit.status is not None
         return exit.status.code

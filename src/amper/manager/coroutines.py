@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from amper.errors import AmperError
@@ -28,7 +29,6 @@ CANCELLED: Final = 130
 SILENT_SUCCESS: Final = ExecResult(0)
 SUCCEEDED: Final = Ended(SILENT_SUCCESS)
 
-_last_silent: Final = [SILENT_SUCCESS]
 _live_tasks: Final[set[asyncio.Task[None]]] = set()
 _current: Final[contextvars.ContextVar[CoroutineRunner]] = contextvars.ContextVar("amper_job")
 
@@ -294,23 +294,20 @@ def closed(
     out, err = stdout.freeze(), stderr.freeze()
     if not out and not err:
         if data is None:
-            return _silent(code, ended_by)
+            is_success = code == 0 and ended_by is None
+            return SILENT_SUCCESS if is_success else _silent(code, ended_by)
         # What evicts something also keeps something.
         return ExecResult(code, data=data, ended_by=ended_by)
     return ExecResult(code, out, err, data, stdout.bytes_evicted, stderr.bytes_evicted, ended_by)
 
 
+@lru_cache(maxsize=1)
 def _silent(code: int, ended_by: EndedBy | None) -> ExecResult:
     """Return a result without output: the same as the last time, if it says the same.
 
     Of thousands that are ended at once each would have one of its own to say so.
     """
-    if code == 0 and ended_by is None:
-        return SILENT_SUCCESS
-    last = _last_silent[0]
-    if last.code != code or last.ended_by is not ended_by:
-        last = _last_silent[0] = ExecResult(code, ended_by=ended_by)
-    return last
+    return ExecResult(code, ended_by=ended_by)
 
 
 def failed(streams: Streams | None, error: BaseException) -> ExecResult:
